@@ -1,0 +1,52 @@
+"""
+Put a cache around functions that call AI models, by one decorator.
+
+    from aicached import ai_cached
+
+    @ai_cached(ttl="1d")
+    def ask(prompt: str, *, model: str = "gpt-4o-mini"): ...
+
+Law: importing this imports nothing heavy: stores, SDKs and tenacity come in when they are first used.
+"""
+
+from __future__ import annotations
+
+from .cache import Cache, configure
+from .canonical import register_key
+from .context import current_call, mode, sample, scope, trace
+from .decorator import ai_cached, patch
+from .entry import Entry
+from .errors import (
+    AICachedError,
+    ConfigurationError,
+    StoreError,
+    StoreUnavailable,
+    UnkeyableArgument,
+    UnstorableValue,
+)
+from .status import CacheInfo, CacheStatus, Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AICachedError",
+    "Cache",
+    "CacheInfo",
+    "CacheStatus",
+    "ConfigurationError",
+    "Entry",
+    "StoreError",
+    "StoreUnavailable",
+    "UnkeyableArgument",
+    "UnstorableValue",
+    "Usage",
+    "ai_cached",
+    "configure",
+    "current_call",
+    "mode",
+    "patch",
+    "register_key",
+    "sample",
+    "scope",
+    "trace",
+]

@@ -1,0 +1,245 @@
+"""
+Settings put together: a store, its guard, an engine, and the options that functions on this cache share.
+
+Law: one url is one `Cache` per process, so that two functions with ``cache="memory://"`` share it; a `Cache` that is made
+by hand is one of its own. The default is looked up at each call, and can be replaced at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .context import valid_scope
+from .engine import Engine
+from .errors import ConfigurationError
+from .keys import stamp_key
+from .policy import declare, seconds
+from .runtime import ASYNCIO, BLOCKING, Runtime, drive
+from .savings import Prices, checked_prices
+from .site import Site
+from .status import CacheStatus, Counts
+from .stores import Store, open_store
+from .stores.embedded import embedded_store, project_folder
+from .stores.guarded import GuardedStore
+
+__all__ = ["Cache", "configure", "default_cache"]
+
+log = logging.getLogger("aicached")
+T = TypeVar("T")
+
+
+class Cache:
+    """
+    Keep the answers of any number of functions in one store.
+
+    Args:
+        url: ``memory://``, ``sqlite:///path``, ``redis://``, ``rediss://``, ``unix://``, or a `Store`; None = what
+            ``AICACHED_URL`` or ``REDIS_URL`` names, else a SQLite file in the user's cache folder.
+        namespace: a partition of the store; two namespaces share nothing.
+        max_entries, max_bytes: bounds of the store, least recently used goes first; None = none, but 1 GiB in memory and
+            in the embedded default.
+        max_value_bytes: of one answer; a larger one is passed through and not kept.
+        timeout: seconds per store operation.
+        trust: classes, or names of modules (submodules included), whose objects may be made when decoding.
+        require_scope: True: a call outside of every `scope` is not cached.
+        hooks: callables of one `CacheStatus`, after each call; an exception in one is counted, not raised.
+        prices: ``{"model": (dollars per million tokens in, out)}``.
+        **defaults: options of `ai_cached` for all functions on this cache.
+
+    Raises:
+        ConfigurationError: a setting that cannot be meant; the message says what is allowed.
+    """
+
+    def __init__(
+        self,
+        url: str | Store | None = None,
+        *,
+        namespace: str = "default",
+        max_entries: int | None = None,
+        max_bytes: int | None = None,
+        max_value_bytes: int = 16 * 2**20,
+        timeout: float = 0.25,
+        trust: Iterable[type | str] = (),
+        require_scope: bool = False,
+        hooks: Iterable[Callable[[CacheStatus], Any]] = (),
+        prices: Prices | None = None,
+        **defaults: Any,
+    ) -> None:
+        if not isinstance(namespace, str) or not namespace:
+            raise ConfigurationError("namespace: it takes a non-empty string")
+        self.defaults = declare(defaults, "Cache()")
+        self.max_value_bytes = _count(max_value_bytes, "max_value_bytes") or 0
+        self.require_scope = require_scope
+        self.hooks = _hooks(hooks)
+        self.prices: Prices = {} if prices is None else checked_prices(prices)
+        self.trusted_classes, self.trusted_modules = _trusted(trust)
+        bounds = {"max_entries": _count(max_entries, "max_entries"), "max_bytes": _count(max_bytes, "max_bytes")}
+        self.store, self.namespace = _store_of(url, namespace, _timeout(timeout), bounds)
+        near = None if self.store.blocking else self.store
+        self.engine = Engine(GuardedStore(self.store), near)
+        #: What calls that belong to no function come to.
+        self.counts = Counts()
+        #: What was decorated here: identity and version -> what its functions close over and nobody follows.
+        self.unfollowed: dict[tuple[str, bytes], Any] = {}
+        self._sites: dict[Any, Site] = {}
+
+    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Call a function through this cache, without decorating it: ``cache.call(ask, "hi")``."""
+        site = self._sites.get(function)
+        if site is None:
+            site = self._sites[function] = Site(function, {}, lambda: self)
+        return site.answer(function, None, args, kwargs)  # type: ignore[no-any-return]
+
+    def clear(self, scope: str | None = None) -> None:
+        """
+        Forget every entry of this namespace, or of one scope in it.
+
+        The bytes stay until they expire or are pushed out; from now on they are misses, for all processes.
+        """
+        drive(self._clear(BLOCKING, scope))
+
+    async def aclear(self, scope: str | None = None) -> None:
+        """Twin of `clear`."""
+        await self._clear(ASYNCIO, scope)
+
+    async def _clear(self, rt: Runtime, scope: str | None) -> None:
+        names = () if scope is None else ("scope", valid_scope(scope, "clear()"))
+        await self.engine.clear(rt, self.counts, stamp_key(self.namespace, *names))
+
+    def close(self) -> None:
+        """Let go of files and connections; a call after this opens them anew."""
+        drive(BLOCKING.ask(self.engine.store, "close"))
+
+    async def aclose(self) -> None:
+        """Twin of `close`."""
+        await ASYNCIO.ask(self.engine.store, "close")
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Cache:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Cache {self.store.address} namespace={self.namespace!r}>"
+
+
+def _count(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: it takes a whole number, 1 or more, not {value!r}")
+    return value
+
+
+def _timeout(value: Any) -> float:
+    timeout = seconds(value, "timeout")
+    if not timeout:
+        raise ConfigurationError("timeout: it takes more than 0 seconds, so that the store can answer at all")
+    return timeout
+
+
+def _hooks(hooks: Any) -> tuple[Callable[[CacheStatus], Any], ...]:
+    hooks = (hooks,) if callable(hooks) else tuple(hooks)
+    if not all(map(callable, hooks)):
+        raise ConfigurationError("hooks: it takes callables of one CacheStatus")
+    return hooks
+
+
+def _trusted(trust: Any) -> tuple[list[type], list[str]]:
+    items = [trust] if isinstance(trust, (str, type)) else list(trust)
+    if not all(isinstance(item, (str, type)) for item in items):
+        raise ConfigurationError("trust: it takes classes, and names of modules")
+    return [t for t in items if isinstance(t, type)], [t for t in items if isinstance(t, str)]
+
+
+def _store_of(url: Any, namespace: str, timeout: float, bounds: dict[str, int | None]) -> tuple[Store, str]:
+    """Return the store, and the namespace in it: on the embedded default that holds the project's folder too."""
+    if isinstance(url, Store):
+        return url, namespace
+    named = url if url is not None else _environment()
+    if named is None:
+        folder = project_folder()
+        return embedded_store(timeout=timeout, **bounds), f"{namespace} {folder}" if folder else namespace
+    if not isinstance(named, str):
+        raise ConfigurationError(f"cache: it takes a url or a Store, not a {type(named).__name__}")
+    return open_store(named, timeout=timeout, **bounds), namespace
+
+
+def _environment() -> str | None:
+    if url := os.environ.get("AICACHED_URL"):
+        return url
+    url = os.environ.get("REDIS_URL")
+    if url:
+        place = url.rpartition("@")[2].partition("?")[0].removeprefix("redis://").removeprefix("rediss://")
+        log.info("answers are shared through the Redis that REDIS_URL names: %s", place)
+    return url or None
+
+
+_lock = threading.RLock()
+_default: Cache | None = None
+_by_url: dict[str, Cache] = {}
+
+
+def default_cache() -> Cache:
+    """Return the cache of functions that name none, making it at the first call."""
+    global _default
+    if _default is None:
+        with _lock:
+            if _default is None:
+                _default = Cache()
+    return _default
+
+
+def configure(url: str | Store | None = None, **settings: Any) -> Cache:
+    """
+    Replace the default cache, and return the new one: ``configure("redis://localhost")``.
+
+    Args:
+        url, **settings: as `Cache` takes them.
+    """
+    global _default
+    made = Cache(url, **settings)
+    with _lock:
+        before, _default = _default, made
+    if before is not None:
+        before.close()
+    return made
+
+
+def cache_for(option: Any) -> Cache | None:
+    """Return the cache that ``cache=`` names: a `Cache`, the one for a url, or None for the default."""
+    if option is None or isinstance(option, Cache):
+        return option
+    if not isinstance(option, str):
+        raise ConfigurationError(f"cache: it takes a Cache, a url or None, not a {type(option).__name__}")
+    with _lock:
+        if option not in _by_url:
+            _by_url[option] = Cache(option)
+        return _by_url[option]
+
+
+def forget_default() -> None:
+    """Close and forget the default cache and those made for urls, as if the process had just begun."""
+    global _default
+    with _lock:
+        caches = [*_by_url.values(), *([_default] if _default is not None else [])]
+        _by_url.clear()
+        _default = None
+    for cache in caches:
+        cache.close()
+
+

@@ -1,0 +1,184 @@
+"""
+One invocation on its way through the engine, and what it comes to.
+
+Law: none is made where a memory hit answers; what happens to a call is written on it, and read once, at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .classes import Classes
+from .context import CurrentCall, Mode
+from .entry import Entry
+from .lanes import Lane
+from .policy import Policy
+from .savings import Prices
+from .status import CacheStatus, Counts, Usage
+
+__all__ = ["Call", "Facts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """
+    Hold what all calls of one function on one cache have in common.
+
+    Args:
+        name: ``module:qualname``.
+        namespace: of the cache.
+        policy: the declared rules.
+        classes: what may be made when decoding.
+        prices: of the cache.
+        max_value_bytes: larger payloads are passed through.
+        retries_by_itself: does a client that the function uses retry failed requests?
+        hooks: callables of one `CacheStatus`.
+        warn: logs a message once per subject: ``warn(subject, message, *args)``.
+        counts: of this function, in this process.
+        rules: digest of what decides whether a value is kept.
+        verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
+    """
+
+    name: str
+    namespace: str
+    policy: Policy
+    classes: Classes
+    prices: Prices
+    max_value_bytes: int
+    retries_by_itself: Callable[[], bool]
+    hooks: tuple[Callable[[CacheStatus], Any], ...]
+    warn: Callable[..., None]
+    counts: Counts
+    rules: bytes
+    verified: set[type] = field(default_factory=set)
+
+
+class Call:
+    """
+    Carry one invocation.
+
+    Args:
+        facts: what all calls of the function have in common.
+        function: the origin, bound; args, kwargs: what it gets.
+        mode: what the mode lets this call do.
+        lane, digest: of the key; None where the call has none.
+        digest_again: makes the key anew, to see whether the arguments have changed.
+        traces: lists that want its status.
+    """
+
+    __slots__ = (
+        "args",
+        "changed",
+        "current",
+        "detail",
+        "digest",
+        "digest_again",
+        "entry",
+        "facts",
+        "function",
+        "fwd",
+        "hit",
+        "kwargs",
+        "lane",
+        "mode",
+        "origin_seconds",
+        "refused",
+        "stamps",
+        "store_seconds",
+        "stored",
+        "traces",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        facts: Facts,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        mode: Mode,
+        lane: Lane | None,
+        digest: bytes,
+        digest_again: Callable[[], bytes],
+        traces: tuple[list[CacheStatus], ...] = (),
+    ) -> None:
+        self.facts = facts
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.mode = mode
+        self.lane = lane
+        self.digest = digest
+        self.digest_again = digest_again
+        self.traces = traces
+        self.current = CurrentCall()
+        self.entry: Entry | None = None
+        self.stamps: list[bytes | None] | None = None
+        self.usage: Usage | None = None
+        self.fwd: str | None = None
+        self.detail: str | None = None
+        self.hit = self.stored = self.refused = self.changed = False
+        self.store_seconds = self.origin_seconds = 0.0
+
+    @property
+    def key(self) -> bytes:
+        """The store key of the value."""
+        return b"v" + self.digest
+
+    def refuse(self, why: str) -> None:
+        """Note why the answer is not kept."""
+        self.refused = True
+        self.detail = why
+
+    def count(self, *, hit: bool) -> None:
+        """Add the call to its function's counts."""
+        counts = self.facts.counts
+        if hit and self.entry is not None:
+            counts.hits += 1
+            save(counts, self.entry)
+        elif self.fwd == "bypass":
+            counts.bypassed += 1
+        else:
+            counts.misses += 1
+            counts.stored += self.stored
+            counts.refused += self.refused
+            spend(counts, self.origin_seconds, self.usage)
+
+    def status(self, seconds: float, now: float, error: BaseException | None) -> CacheStatus:
+        """Return what happened, as a value."""
+        entry = self.entry
+        return CacheStatus(
+            function=self.facts.name,
+            namespace=self.facts.namespace,
+            hit=self.hit,
+            fwd=None if self.hit else self.fwd,
+            stored=self.stored,
+            ttl=None if entry is None or entry.ttl is None else entry.until - now,
+            age=None if entry is None else entry.age(now),
+            key=self.digest.hex() if self.lane is not None else None,
+            detail=self.detail,
+            seconds=seconds,
+            store_seconds=self.store_seconds,
+            origin_seconds=self.origin_seconds,
+            usage=self.usage,
+            error=None if error is None else type(error).__name__,
+        )
+
+
+def save(counts: Counts, entry: Entry) -> None:
+    """Add what a hit on *entry* saved."""
+    meta = entry.meta
+    counts.seconds_saved += meta.seconds
+    if meta.usage is not None:
+        counts.tokens_saved += meta.usage.tokens_in + meta.usage.tokens_out
+        counts.cost_saved += meta.usage.cost or 0.0
+
+
+def spend(counts: Counts, seconds: float, usage: Usage | None) -> None:
+    """Add what a call of the origin took."""
+    counts.seconds_spent += seconds
+    if usage is not None:
+        counts.tokens_spent += usage.tokens
+        counts.cost_spent += usage.cost or 0.0

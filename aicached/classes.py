@@ -1,0 +1,135 @@
+"""
+The classes that decoding may make.
+
+Law: bytes in a store never choose a class by themselves. A class is made only where the function's annotations, its
+arguments, an SDK known here or ``Cache(trust=...)`` allow it, it is found by name among what the program has already
+imported, and nothing is ever imported for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any
+
+from . import providers
+from .definitions import plain_function
+from .naming import identity, main_name
+
+__all__ = ["Classes", "annotated_classes", "classes_within"]
+
+_PLAIN_MODULES = ("builtins", "typing", "types", "collections", "collections.abc")
+
+
+class Classes:
+    """
+    Find a class by module and qualified name among those that are allowed.
+
+    Args:
+        allowed: the classes themselves; what their fields are annotated with is allowed too.
+        modules: names of modules whose classes, and those of their submodules, are allowed; ``"__main__"`` is the
+            running script.
+    """
+
+    def __init__(self, allowed: Iterable[type] = (), modules: Iterable[str] = ()) -> None:
+        self.known: dict[tuple[str, str], type] = {}
+        for cls in allowed:
+            self.allow(cls)
+        self.modules = tuple(main_name() if name == "__main__" else name for name in modules)
+
+    def allow(self, cls: type) -> None:
+        """Allow *cls* and the classes that its fields and parameters are annotated with."""
+        for each in _reachable(cls):
+            self.known.setdefault(identity(each), each)
+
+    def beside(self, more: Iterable[type]) -> Classes:
+        """Return these and *more*."""
+        joined = Classes((), self.modules)
+        joined.known = dict(self.known)
+        for cls in more:
+            joined.allow(cls)
+        return joined
+
+    def find(self, module: str, name: str) -> type | None:
+        """Return the allowed class of that name, None where there is none or it is not allowed."""
+        known = self.known.get((module, name))
+        if known is not None:
+            return known
+        cls = _imported(module, name)
+        if cls is None:
+            return None
+        trusted = any(module == each or module.startswith(each + ".") for each in self.modules)
+        if trusted or (providers.of_class(cls) is not None and hasattr(cls, "__pydantic_fields__")):
+            self.known[module, name] = cls
+            return cls
+        return None
+
+
+def _imported(module: str, name: str) -> type | None:
+    found: Any = sys.modules.get("__main__" if module == main_name() else module)
+    for step in name.split("."):
+        found = vars(found).get(step) if found is not None and hasattr(found, "__dict__") else None
+    return found if isinstance(found, type) else None
+
+
+def annotated_classes(function: Any) -> list[type]:
+    """Return the classes in a function's annotations, those that can be resolved; the return type's above all."""
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # a forward reference to nothing, a name under TYPE_CHECKING: take those that are classes as they are
+        hints = {k: v for k, v in (getattr(function, "__annotations__", None) or {}).items() if not isinstance(v, str)}
+    return [cls for hint in hints.values() for cls in _in_expression(hint)]
+
+
+def classes_within(values: Iterable[Any]) -> list[type]:
+    """Return the classes among arguments: ``response_format=Answer``, or those of a list of models."""
+    found: list[type] = []
+    for value in values:
+        if isinstance(value, type):
+            found.append(value)
+        elif isinstance(value, (list, tuple)) and len(value) <= 100:
+            found += [each for each in value if isinstance(each, type)]
+    return found
+
+
+def _in_expression(hint: Any) -> Iterator[type]:
+    if isinstance(hint, type) and typing.get_origin(hint) is None:
+        if hint.__module__ not in _PLAIN_MODULES:
+            yield hint
+        return
+    for inner in (typing.get_origin(hint), *typing.get_args(hint)):
+        if inner is not None:
+            yield from _in_expression(inner)
+
+
+def _reachable(cls: type) -> list[type]:
+    """Return *cls* and every class that its fields, and theirs, are annotated with."""
+    found, waiting = [], [cls]
+    while waiting:
+        each = waiting.pop()
+        if each in found:
+            continue
+        found.append(each)
+        waiting += _field_classes(each)
+    return found
+
+
+def _field_classes(cls: type) -> list[type]:
+    generic = getattr(cls, "__pydantic_generic_metadata__", None) or {}
+    inner = [generic.get("origin"), *generic.get("args", ())]
+    declared = getattr(cls, "__pydantic_fields__", None)
+    if isinstance(declared, dict):
+        inner += [info.annotation for info in declared.values()]
+    elif dataclasses.is_dataclass(cls) or hasattr(cls, "_fields") or hasattr(cls, "__attrs_attrs__"):
+        return [*annotated_classes(cls), *(c for hint in inner if hint is not None for c in _in_expression(hint))]
+    elif issubclass(cls, Enum):
+        inner = []
+    return [c for hint in inner if hint is not None for c in _in_expression(hint)]
+
+
+def shown(cls: type) -> str:
+    """Name a class for people."""
+    return ".".join(identity(plain_function(cls)))

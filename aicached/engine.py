@@ -1,0 +1,333 @@
+"""
+The story of a call: look, judge, call the origin, keep the answer.
+
+It is written once, as coroutines, and touches the world only through a Runtime (see `runtime`). Decisions about
+freshness are not here: they are pure functions in `policy`. Whatever happens to the store, the caller gets the origin's
+answer or the origin's own exception: a store that fails is a miss, and between the origin's answer and the end of the
+call nothing may raise, since the answer is paid for.
+
+Law: one order, for every call. Look up, judge, mint the stamps that are missing (before the origin, so that a clearing
+during the computation wins), make the key again (each attempt), call, ask the rules, encode, commit, count.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextvars import Token
+from typing import Any
+
+from .call import Call
+from .codec import new_version, open_entry, seal
+from .context import CURRENT, CurrentCall
+from .entry import Entry, Meta
+from .errors import StoreError, UnstorableValue
+from .lanes import Lane
+from .policy import FRESH, judge
+from .retry import transient
+from .runtime import Outcome, Runtime
+from .savings import usage_of
+from .status import Counts
+from .stores.base import Store
+from .values import IMMUTABLE, Undecodable, decode, encode
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """
+    Answer calls from one store.
+
+    Args:
+        store: where entries are; its failures are `StoreError`.
+        near: the same store where its methods return at once and may be called without a guard; else None.
+    """
+
+    def __init__(self, store: Store, near: Store | None = None) -> None:
+        self.store = store
+        self.near = near
+
+    # A hit without a coroutine -----------------------------------------------------------------------------------
+
+    def peek(self, lane: Lane, digest: bytes, rules: bytes) -> Entry | None:
+        """Return a fresh entry of a store that never blocks; None sends the call the long way."""
+        near = self.near
+        if near is None:
+            return None
+        entry: Entry | None = near.get(b"v" + digest)
+        if entry is None or near.clock() >= entry.until or entry.meta.rules != rules:
+            return None
+        for key, stamp in zip(lane.stamps, entry.meta.stamps):
+            if near.get(key) != stamp:
+                return None
+        return entry
+
+    # The story ---------------------------------------------------------------------------------------------------
+
+    async def fetch(self, rt: Runtime, call: Call) -> Outcome:
+        """Answer a call from the store, or from the origin."""
+        started = rt.monotonic()
+        outcome = await self._answer(rt, call)
+        call.count(hit=call.hit)
+        if call.traces or call.facts.hooks:
+            self._publish(call, rt.monotonic() - started, None if outcome[0] else outcome[1])
+        return outcome
+
+    async def _answer(self, rt: Runtime, call: Call) -> Outcome:
+        if call.lane is None or call.mode.calls_only:
+            call.fwd = "bypass"
+            return await self._origin(rt, call)
+        call.fwd = "request"
+        if call.mode.reads:
+            call.fwd = "uri-miss"
+            entry = await self._look(rt, call)
+            if entry is not None:
+                found = self._hit(call, entry)
+                if found is not None:
+                    return found
+        return await self._load(rt, call)
+
+    async def _look(self, rt: Runtime, call: Call) -> Entry | None:
+        """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
+        assert call.lane is not None
+        try:
+            found = await self._ask(rt, call, "get_many", (call.key, *call.lane.stamps))
+        except StoreError as error:
+            self._store_failed(call, error)
+            return None
+        data, *call.stamps = found
+        entry = data if self.store.opened or data is None else open_entry(data, call.digest)
+        if data is not None and entry is None:
+            call.facts.counts.errors += 1
+            call.detail = "damaged"
+        if entry is None or list(entry.meta.stamps) != call.stamps:
+            return None
+        if judge(entry, self.store.now()) != FRESH:
+            call.fwd = "stale"
+            call.current.stale = entry
+            return None
+        return entry
+
+    def _hit(self, call: Call, entry: Entry) -> Outcome | None:
+        """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
+        try:
+            value = entry.whole[0] if entry.whole else decode(entry.payload, call.facts.classes)
+        except Undecodable as error:
+            call.detail = f"undecodable: {error}"
+            call.facts.counts.errors += 1
+            return None
+        if entry.meta.rules != call.facts.rules and self._objection(call, value) is not None:
+            return None
+        call.entry, call.hit, call.usage = entry, True, entry.meta.usage
+        return True, value
+
+    async def _load(self, rt: Runtime, call: Call) -> Outcome:
+        if call.mode.stores:
+            await self._mint(rt, call)
+        outcome = await self._origin(rt, call)
+        if outcome[0]:
+            await self.keep(rt, call, outcome[1])
+        return outcome
+
+    async def _mint(self, rt: Runtime, call: Call) -> None:
+        """See to it that every stamp exists: an entry without them could not be told from one that was cleared."""
+        assert call.lane is not None
+        if call.stamps is not None and None not in call.stamps:
+            return
+        try:
+            call.stamps = await self._ask(rt, call, "stamps", call.lane.stamps)
+        except StoreError as error:
+            call.stamps = None
+            self._store_failed(call, error)
+
+    # The origin --------------------------------------------------------------------------------------------------
+
+    async def _origin(self, rt: Runtime, call: Call) -> Outcome:
+        started = rt.monotonic()
+        token = CURRENT.set(call.current)
+        try:
+            return await self._attempts(rt, call)
+        finally:
+            _reset(token)
+            call.origin_seconds = rt.monotonic() - started
+
+    async def _attempts(self, rt: Runtime, call: Call) -> Outcome:
+        async def attempt() -> Outcome:
+            if call.lane is not None and call.mode.stores and not call.changed:
+                call.changed = _changed(call)
+            return await rt.call(call.function, call.args, call.kwargs)
+
+        option = call.facts.policy.retry
+        if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
+            return await rt.again(option, None, attempt)
+        ok, value = await attempt()
+        if ok or option is False or option == 1 and option is not True or not transient(value):
+            return ok, value
+        if option is True and call.facts.retries_by_itself():
+            return ok, value
+        return await rt.again(option, value, attempt)
+
+    # Keeping the answer ------------------------------------------------------------------------------------------
+
+    async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
+        """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
+        facts = call.facts
+        try:
+            self._measure(call, value)
+            if not call.mode.stores:
+                return
+            entry = self._entry(call, value)
+            if entry is not None and call.stamps is not None:
+                await self._commit(rt, call, entry)
+        except StoreError as error:
+            self._store_failed(call, error)
+        except UnstorableValue as error:
+            call.refuse("unstorable")
+            facts.warn("unstorable", "%s: not stored, %s", facts.name, error)
+        except Exception as error:
+            call.refuse(f"{type(error).__name__} while keeping")
+            facts.warn("keep", "%s: not stored, %s was raised while keeping the answer", facts.name, type(error).__name__)
+
+    def _measure(self, call: Call, value: Any) -> None:
+        facts = call.facts
+        try:
+            call.usage = usage_of(value, call.current.seen, facts.policy.usage, facts.prices)
+        except Exception as error:
+            facts.warn("usage", "%s: usage= raised %s; the call is not counted", facts.name, type(error).__name__)
+
+    def _entry(self, call: Call, value: Any) -> Entry | None:
+        """Return what to store; None, and the reason on the call, where the rules say no."""
+        facts, current = call.facts, call.current
+        if inspect.isawaitable(value):
+            call.refuse("awaitable")
+            facts.warn("colour", "%s returned something to await, uncached: say colour=\"async\" if that is right", facts.name)
+            return None
+        why = current.skipped or ("arguments-changed" if call.changed else self._objection(call, value))
+        if why is not None:
+            call.refuse(why)
+            return None
+        ttl = self._lifetime(call, value)
+        if ttl == 0:
+            call.refuse("ttl=0")
+            return None
+        payload = self._payload(call, value)
+        if len(payload) > facts.max_value_bytes:
+            call.refuse("too large")
+            return None
+        whole = (value,) if type(value) in IMMUTABLE else ()
+        meta = self._meta(call)
+        return Entry(new_version(), self.store.now(), ttl, (0.0, 0.0), "value", meta, payload, whole)
+
+    def _objection(self, call: Call, value: Any) -> str | None:
+        facts = call.facts
+        try:
+            return facts.policy.objection(value, call.current.seen)
+        except Exception as error:
+            facts.warn("cache_if", "%s: not stored, cache_if= raised %s", facts.name, type(error).__name__)
+            return f"cache_if raised {type(error).__name__}"
+
+    def _lifetime(self, call: Call, value: Any) -> float | None:
+        facts = call.facts
+        try:
+            ttl = facts.policy.lifetime(value, call.current.ttl)
+        except Exception as error:
+            facts.warn("ttl", "%s: not stored, ttl raised %s", facts.name, type(error).__name__)
+            return 0.0
+        if ttl == 0 and callable(facts.policy.ttl):
+            facts.warn("ttl", "%s: ttl= returned None or 0, so the answer is not stored", facts.name)
+        return ttl
+
+    def _payload(self, call: Call, value: Any) -> bytes:
+        """Encode, and see once for each class whether what was decoded gives the same bytes."""
+        facts = call.facts
+        seen: set[type] = set()
+        payload = encode(value, facts.classes, seen)
+        if not seen <= facts.verified:
+            try:
+                same = encode(decode(payload, facts.classes), facts.classes) == payload
+            except Undecodable:
+                same = False
+            if not same:
+                raise UnstorableValue(f"a {type(value).__name__} that does not come back as it was")
+            facts.verified |= seen
+        return payload
+
+    def _meta(self, call: Call) -> Meta:
+        facts, current = call.facts, call.current
+        tags = facts.policy.tags
+        if callable(tags):
+            tags = tags(*call.args, **call.kwargs)
+        assert call.lane is not None
+        stamps = [stamp for stamp in call.stamps or () if stamp is not None]
+        names = tuple(sorted({*tags, *current.tags}))
+        return Meta(facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, call.lane.scope)
+
+    async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
+        data = entry if self.store.opened else seal(entry, call.digest)
+        await self._ask(rt, call, "set", call.key, data, entry.ttl)
+        call.entry, call.stored = entry, True
+
+    # What people ask for by name ---------------------------------------------------------------------------------
+
+    async def contains(self, rt: Runtime, call: Call) -> bool:
+        """Is there a fresh answer to this call?"""
+        return await self._look(rt, call) is not None
+
+    async def invalidate(self, rt: Runtime, call: Call) -> None:
+        """Forget the answer to this call."""
+        try:
+            await self._ask(rt, call, "delete", call.key)
+        except StoreError as error:
+            self._store_failed(call, error)
+
+    async def put(self, rt: Runtime, call: Call, value: Any) -> bool:
+        """Keep *value* as the answer to this call; tell whether it was kept."""
+        await self._mint(rt, call)
+        await self.keep(rt, call, value)
+        return call.stored
+
+    async def clear(self, rt: Runtime, counts: Counts, stamp: bytes) -> None:
+        """Put a new stamp under a stamp key: every entry that carries the old one is a miss from now on."""
+        try:
+            await rt.ask(self.store, "renew", stamp)
+        except StoreError:
+            counts.errors += 1
+
+    # Asking, failing, telling ------------------------------------------------------------------------------------
+
+    async def _ask(self, rt: Runtime, call: Call, verb: str, *args: Any) -> Any:
+        started = rt.monotonic()
+        try:
+            return await rt.ask(self.store, verb, *args)
+        finally:
+            call.store_seconds += rt.monotonic() - started
+
+    def _store_failed(self, call: Call, error: StoreError) -> None:
+        call.facts.counts.errors += 1
+        call.detail = f"store: {type(error).__name__}"
+
+    def _publish(self, call: Call, seconds: float, error: BaseException | None) -> None:
+        status = call.status(seconds, self.store.now(), error)
+        for calls in call.traces:
+            calls.append(status)
+        for hook in call.facts.hooks:
+            try:
+                hook(status)
+            except Exception as raised:
+                call.facts.counts.errors += 1
+                call.facts.warn("hook", "a hook raised %s", type(raised).__name__)
+
+
+def _changed(call: Call) -> bool:
+    """Have the arguments changed since the call was made?"""
+    try:
+        return call.digest_again() != call.digest
+    except Exception:  # no longer keyable
+        return True
+
+
+def _reset(token: Token[CurrentCall | None]) -> None:
+    try:
+        CURRENT.reset(token)
+    except ValueError:  # a coroutine that is collected is closed in another context
+        pass
+

@@ -1,0 +1,197 @@
+"""
+A call -> its key: a digest of 32 bytes over everything that may change the answer.
+
+Law: two different calls never share a key, and one call, spelled in two ways, has one. In it are the key schema, the
+namespace, the function's identity and version, scope, sample, and every argument that was not taken out by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from . import definitions  # noqa: F401  (teaches the table functions and classes)
+from . import providers
+from .binding import Binder, subject_of
+from .canonical import form, mapping, pack, sequence, tagged
+from .context import Ambient, valid_scope
+from .errors import UnkeyableArgument
+from .fingerprint import Fingerprint
+from .lanes import Lane
+from .naming import identity
+from .policy import Policy
+
+__all__ = ["Keyer", "stamp_key"]
+
+SCHEMA = 1
+
+
+class Keyer:
+    """
+    Make the keys of one function's calls in one namespace.
+
+    Args:
+        function: the callable as it was given to the decorator.
+        policy: the declared rules.
+        namespace: of the cache.
+    """
+
+    def __init__(self, function: Any, policy: Policy, namespace: str) -> None:
+        self.subject = subject_of(function)
+        self.policy = policy
+        self.namespace = namespace
+        self.identity = identity(self.subject.function)
+        self.name = ":".join(self.identity)
+        names = policy.key if isinstance(policy.key, tuple) else None
+        self.binder = Binder(self.subject.function, names, policy.ignore, policy.normalize)
+        self.fingerprint = Fingerprint(self.subject.function, policy.version, policy.ignore)
+        self.stamps = (stamp_key(namespace), stamp_key(namespace, "function", *self.identity))
+        self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool], Lane] = {}
+        self.owner: tuple[Any, Any, str] = (None, None, "")
+
+    def key(
+        self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: tuple[str, ...], sample: int
+    ) -> tuple[Lane, bytes]:
+        """
+        Return the lane and the digest of a call.
+
+        Args:
+            instance: what a method is bound to, None for a function; args: without it.
+            scope: ambient and own, as `scope_of` gives it.
+            sample: index of the answer.
+
+        Raises:
+            UnkeyableArgument: an argument has no content; the message names function, path, type and the ways out.
+        """
+        args, kwargs, method = self.arguments(instance, args, kwargs)
+        mark = (self.fingerprint.current(), scope, sample, method)
+        lane = self.lanes.get(mark) or self._lane(mark)
+        bound = None
+        try:
+            if callable(self.policy.key):
+                return lane, lane.digest([self.policy.key(*args, **kwargs)])
+            bound = self.binder.values(args, kwargs)
+            if bound is None:
+                return lane, lane.raw_digest(args, kwargs)
+            if method and self.binder.leads:
+                bound[0] = self._owner_digest(bound[0])
+            return lane, lane.digest(bound)
+        except (UnkeyableArgument, RecursionError):
+            raise self._unkeyable(bound, args, kwargs) from None
+
+    def arguments(
+        self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], Mapping[str, Any], bool]:
+        """Return what the function at the bottom gets, and whether its first argument is what it is bound to."""
+        subject = self.subject
+        if subject.lead or subject.preset:
+            return (*subject.lead, *args), {**subject.preset, **kwargs}, subject.method
+        return (args, kwargs, False) if instance is None else ((instance, *args), kwargs, True)
+
+    def scope_of(
+        self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient
+    ) -> tuple[str, ...] | None:
+        """Return the scopes of a call, the ambient ones first; None where the policy's own yields None."""
+        own = self.policy.scope
+        if own is None:
+            return ambient.scope
+        if isinstance(own, ContextVar):
+            own = own.get(None)
+        elif callable(own):
+            args, kwargs, _ = self.arguments(instance, args, kwargs)
+            own = own(*args, **kwargs)
+        return None if own is None else (*ambient.scope, valid_scope(own, f"scope= of {self.name}"))
+
+    def _lane(self, mark: tuple[bytes, tuple[str, ...], int, bool]) -> Lane:
+        version, scope, sample, method = mark
+        how = "key" if callable(self.policy.key) else self.binder.names
+        prefix = [SCHEMA, self.namespace, list(self.identity), version, list(scope), sample, how, method]
+        scopes = tuple(stamp_key(self.namespace, "scope", *scope[:depth]) for depth in range(1, len(scope) + 1))
+        marked = hashlib.sha256(pack(list(scope))).digest()[:16] if scope else b""
+        if len(self.lanes) >= 1000:  # a scope for each user
+            self.lanes.clear()
+        lane = self.lanes[mark] = Lane(pack(prefix), self.stamps + scopes, marked)
+        return lane
+
+    def _owner_digest(self, owner: Any) -> str:
+        """Return a hex digest of what a method is bound to: plain text in its place, so that the memo serves methods."""
+        provider = providers.of_client(owner)
+        if provider is None:
+            return hashlib.sha256(pack(form(owner))).hexdigest()
+        parts = provider.parts(owner)
+        known, before, digest = self.owner
+        if known is not owner or before != parts:
+            digest = hashlib.sha256(pack(form(owner))).hexdigest()
+            self.owner = (owner, parts, digest)
+        return digest
+
+    def _unkeyable(self, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> UnkeyableArgument:
+        path, value = place(self.binder, bound, args, kwargs)
+        kind = type(value)
+        name = path.partition(".")[0].partition("[")[0]
+        why = _why(value)
+        return UnkeyableArgument(
+            f"{self.name}(): {path} is a {'.'.join(identity(kind))}, {why}. Ways out: leave it out of the key with "
+            f"ignore=({name!r},); name what counts with key=; teach the type with "
+            f"register_key({kind.__name__}, function); or give the class a key:\n\n"
+            f"    def __cache_key__(self):\n        return (self.name, self.version)  # whatever changes the answer\n"
+        )
+
+
+def _why(value: Any) -> str:
+    try:
+        pack(form(value))
+    except UnkeyableArgument as error:
+        _, _, reason = str(error).partition(": ")
+        return reason or "which has no content to make a key of"
+    except RecursionError:
+        pass
+    return "nested too deep, or in a circle"
+
+
+def stamp_key(*names: str) -> bytes:
+    """Return the store key of the stamp that stands for a namespace, a function or a scope."""
+    return b"t" + hashlib.sha256(pack([SCHEMA, "stamp", *names])).digest()
+
+
+def place(binder: Binder, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Any]:
+    """Find the argument that has no content: the path to it, ``messages[3].content``, and the value itself."""
+    named: dict[str, Any] = dict(kwargs) | {f"args[{i}]": value for i, value in enumerate(args)}
+    if bound is not None:
+        named = dict(zip((name.rstrip("?") for name in binder.names), bound, strict=True))
+    for name, value in named.items():
+        if not _has_form(value):
+            return _descend(name, value, 20)
+    return "the arguments", None
+
+
+def _descend(path: str, value: Any, depth: int) -> tuple[str, Any]:
+    for step, child in _children(value):
+        if depth and not _has_form(child):
+            return _descend(path + step, child, depth - 1)
+    return path, value
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(_step(key), item) for key, item in value.items()]
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return [(f"[{index}]", item) for index, item in enumerate(value)]
+    names = getattr(value, "__dataclass_fields__", None) or getattr(type(value), "__pydantic_fields__", None) or ()
+    return [(f".{name}", getattr(value, name, None)) for name in names]
+
+
+def _step(key: Any) -> str:
+    """Name a mapping's key in a message, which holds no text that could be a prompt: short identifiers alone."""
+    return f".{key}" if isinstance(key, str) and key.isidentifier() and len(key) <= 40 else "[...]"
+
+
+def _has_form(value: Any) -> bool:
+    try:
+        pack(form(value))
+    except (UnkeyableArgument, RecursionError):
+        return False
+    return True

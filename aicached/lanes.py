@@ -1,0 +1,138 @@
+"""
+Bound arguments -> a digest of 32 bytes, in the lane of one function, version, scope and sample.
+
+Law: two different argument lists never share a digest, and the memo never answers otherwise than the canonical form.
+
+In front of the canonical form stands the memo: the strict msgpack of the arguments as they lie -> their digest. It is
+sound because it holds packs of exact None, bool, int, float, str, list and dict alone: on these a pack decodes to one
+thing, and whatever else a caller brings makes the packer refuse or leaves a byte that no remembered pack contains. It is
+learnt from the decoded pack, not from the arguments, which another thread may change between the two passes. It keeps
+short prompts in the process's memory, never on disk, up to a bound in bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from .canonical import form, mapping, native, pack, sequence, tagged
+
+__all__ = ["Lane", "Memo"]
+
+#: Packs above this are worked out each time: to remember a long one costs more than it can save.
+SHORT = 4096
+
+
+class Memo:
+    """Bound what all lanes remember together, in bytes; once full, one newcomer in eight takes the oldest's place."""
+
+    def __init__(self, limit: int = 4 * 2**20) -> None:
+        self.limit = limit
+        self.size = 0
+        self.order: deque[tuple[dict[bytes, bytes], bytes]] = deque()
+        self.newcomers = 0
+
+    def learn(self, known: dict[bytes, bytes], raw: bytes, digest: bytes) -> None:
+        """Remember *digest* for *raw* in the lane that *known* belongs to."""
+        if self.size > self.limit:
+            self.newcomers += 1
+            if self.newcomers % 8:
+                return
+        try:
+            while self.size > self.limit:
+                old, key = self.order.popleft()
+                if old.pop(key, None) is not None:
+                    self.size -= len(key)
+        except IndexError:  # another thread has emptied it
+            self.size = 0
+        known[raw] = digest
+        self.order.append((known, raw))
+        self.size += len(raw)
+
+
+MEMO = Memo()
+
+
+class _NotPlain(Exception):
+    pass
+
+
+def _not_plain(*_: Any) -> Any:
+    raise _NotPlain
+
+
+def _learnable(raw: bytes) -> Any:
+    """Return the canonical form of a pack that holds plain values alone."""
+    return _plain(msgpack.unpackb(raw, strict_map_key=False, ext_hook=_not_plain, timestamp=0))
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        if all(type(name) is str for name in value):
+            return {name: _plain(value[name]) for name in sorted(value)}
+        return form({_checked(key): _checked(item) for key, item in value.items()})
+    if kind is list:
+        return [_plain(item) for item in value]
+    return _checked(value)
+
+
+def _checked(value: Any) -> Any:
+    kind = type(value)
+    if kind in (dict, list):
+        _plain(value)
+    elif kind not in (str, int, float, bool, type(None)):
+        raise _NotPlain
+    return value
+
+
+class Lane:
+    """
+    Turn bound arguments into digests, for one function in one namespace, version, scope and sample.
+
+    Args:
+        prefix: canonical bytes of all these.
+        stamps: store keys of the stamps that an entry of this lane depends on.
+    """
+
+    __slots__ = ("hasher", "known", "scope", "stamps")
+
+    def __init__(self, prefix: bytes, stamps: tuple[bytes, ...], scope: bytes) -> None:
+        self.hasher = hashlib.sha256(len(prefix).to_bytes(8, "big") + prefix)
+        self.known: dict[bytes, bytes] = {}
+        self.stamps = stamps
+        self.scope = scope
+
+    def digest(self, bound: list[Any]) -> bytes:
+        """Return the digest of bound arguments."""
+        try:
+            raw = native(bound)
+            if len(raw) < SHORT:
+                return self.known[raw]
+        except KeyError:
+            return self._learn(raw, bound)
+        except (TypeError, OverflowError, UnicodeEncodeError, ValueError, RecursionError):
+            pass
+        return self._work(bound)
+
+    def raw_digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the digest of arguments that do not fit the signature."""
+        return self._work([tagged("raw", sequence(args), mapping(kwargs))], made=True)
+
+    def _learn(self, raw: bytes, bound: list[Any]) -> bytes:
+        try:
+            tree = _learnable(raw)
+        except (_NotPlain, ValueError):
+            return self._work(bound)
+        digest = self._work(tree, made=True)
+        MEMO.learn(self.known, raw, digest)
+        return digest
+
+    def _work(self, bound: list[Any], *, made: bool = False) -> bytes:
+        hasher = self.hasher.copy()
+        hasher.update(pack(bound if made else sequence(bound)))
+        return hasher.digest()

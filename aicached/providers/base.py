@@ -1,0 +1,97 @@
+"""
+The questions that a provider answers, and the shape that most SDKs share.
+
+Law: a method that does not know says so (None, False); it never raises, whatever it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..status import Usage
+
+__all__ = ["Provider", "part"]
+
+_SECRET_WORDS = ("authorization", "api-key", "apikey", "cookie", "token", "secret")
+
+
+def part(value: Any, *names: str) -> Any:
+    """Return ``value.a.b`` or ``value["a"]["b"]``, None where any of it is missing."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+class Provider:
+    """Know one SDK; the defaults know the clients that OpenAI's generator, Stainless, makes for many providers."""
+
+    #: Top-level package of the SDK.
+    module = ""
+
+    def defines(self, cls: type) -> bool:
+        """Is *cls*, or what it derives from, a class of this SDK?"""
+        return any(base.__module__.partition(".")[0] == self.module for base in cls.__mro__)
+
+    def is_client(self, value: Any) -> bool:
+        """Is *value* a client, or a resource such as ``client.chat.completions``?"""
+        if not self.defines(type(value)):
+            return False
+        own = getattr(self._client(value), "__dict__", {})
+        return {"_base_url", "_custom_headers", "_custom_query"} <= own.keys()
+
+    def _client(self, value: Any) -> Any:
+        own = getattr(value, "__dict__", {})
+        return value if "_base_url" in own else own.get("_client")
+
+    def parts(self, value: Any) -> tuple[Any, ...]:
+        """Return what can change in place and changes the answers; cheap, compared at each call."""
+        c = self._client(value)
+        return (
+            c._base_url,
+            getattr(c, "organization", None),
+            getattr(c, "project", None),
+            getattr(c, "_api_version", None),
+            getattr(c, "_azure_deployment", None),
+            tuple(c._custom_query.items()),
+            tuple(c._custom_headers.items()),
+        )
+
+    def describe(self, value: Any) -> list[Any]:
+        """Return what makes two clients give the same answers: no credentials, nothing that the SDK adds itself."""
+        url, organization, project, version, deployment, query, headers = self.parts(value)
+        # anthropic's `organization` is a resource that holds the client again; only text names an organization.
+        names = [_text(each) for each in (organization, project, version, deployment)]
+        kept = {str(k).lower(): v for k, v in headers if isinstance(v, str) and not self._secret(str(k), v)}
+        return [str(url), names, kept, {str(k): str(v) for k, v in query if not self._secret(str(k), str(v))}]
+
+    def _secret(self, name: str, value: str) -> bool:
+        return any(word in name.lower().replace("_", "-") for word in _SECRET_WORDS) or value.startswith("sk-")
+
+    def retries_by_itself(self, value: Any) -> bool:
+        """Does this client retry failed requests?"""
+        return bool(getattr(self._client(value), "max_retries", 0))
+
+    def is_answer(self, value: Any) -> bool:
+        """Is *value* an answer of this provider's shape?"""
+        return False
+
+    def usage(self, answer: Any) -> Usage | None:
+        """Return model and tokens of an answer, None where it does not say."""
+        used = part(answer, "usage")
+        if used is None:
+            return None
+        tokens = [part(used, name) for name in self.tokens]
+        into, out = (next((n for n in pair if isinstance(n, int)), 0) for pair in (tokens[::2], tokens[1::2]))
+        return Usage(_text(part(answer, "model")), into, out)
+
+    #: Names of the counts of tokens, in and out in turn.
+    tokens: tuple[str, ...] = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
+
+    def incomplete(self, answer: Any) -> str | None:
+        """Return why an answer is not whole, None where nothing speaks against it."""
+        return None

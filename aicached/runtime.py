@@ -1,0 +1,137 @@
+"""
+What differs between blocking code and asyncio: calling, sleeping, asking a store.
+
+The engine is written once, as coroutines, and touches the world only through a Runtime. The asyncio runtime suspends.
+The blocking runtime does everything before it returns, so its coroutines finish at their first step, and `drive` runs
+them without an event loop: to await a coroutine that never suspends is an ordinary call.
+
+Law: nothing of freshness here, and under the blocking runtime nothing suspends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from . import retry
+from .stores.base import Store
+
+__all__ = ["ASYNCIO", "BLOCKING", "Runtime", "drive"]
+
+T = TypeVar("T")
+Outcome = tuple[bool, Any]
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    else:
+        raise RuntimeError("an awaitable suspended under the blocking runtime")
+    finally:
+        coroutine.close()
+
+
+class Runtime:
+    """Be one colour's way to call, sleep and reach a store."""
+
+    colour = "sync"
+    #: Seconds that only differences of mean anything.
+    monotonic = staticmethod(time.perf_counter)
+
+    async def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+        """Call an origin once: ``(True, value)`` or ``(False, exception)``; only an `Exception` is an outcome."""
+        raise NotImplementedError
+
+    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any]) -> Outcome:
+        """Go on after a first attempt that failed with *first* (None: there was none); ``attempt()`` makes the next."""
+        raise NotImplementedError
+
+    async def ask(self, store: Store, verb: str, *args: Any) -> Any:
+        """Call a store's method of that name, by this colour's twin of it."""
+        raise NotImplementedError
+
+    async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run several coroutines, at once where this colour can."""
+        raise NotImplementedError
+
+
+class Blocking(Runtime):
+    """Do everything in the caller's thread before returning."""
+
+    def __init__(self, sleep: Callable[[float], Any] = time.sleep) -> None:
+        self.sleep = sleep
+
+    async def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+        try:
+            return True, function(*args, **kwargs)
+        except Exception as error:
+            return False, error
+
+    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any]) -> Outcome:
+        waiting = [] if first is None else [first]
+
+        def next_attempt() -> Any:
+            if waiting:
+                raise waiting.pop()
+            ok, value = drive(attempt())
+            if ok:
+                return value
+            raise value
+
+        try:
+            return True, retry.retrying(option, asynchronous=False, sleep=self.sleep)(next_attempt)
+        except Exception as error:
+            return False, error
+
+    async def ask(self, store: Store, verb: str, *args: Any) -> Any:
+        return getattr(store, verb)(*args)
+
+    async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        return [drive(story) for story in stories]
+
+
+class Asyncio(Runtime):
+    """Suspend while the world is slow."""
+
+    colour = "async"
+
+    def __init__(self, sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep) -> None:
+        self.sleep = sleep
+
+    async def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+        try:
+            made = function(*args, **kwargs)
+            return True, (await made if inspect.isawaitable(made) else made)
+        except Exception as error:
+            return False, error
+
+    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any]) -> Outcome:
+        waiting = [] if first is None else [first]
+
+        async def next_attempt() -> Any:
+            if waiting:
+                raise waiting.pop()
+            ok, value = await attempt()
+            if ok:
+                return value
+            raise value
+
+        try:
+            return True, await retry.retrying(option, asynchronous=True, sleep=self.sleep)(next_attempt)
+        except Exception as error:
+            return False, error
+
+    async def ask(self, store: Store, verb: str, *args: Any) -> Any:
+        return await getattr(store, f"a{verb}")(*args)
+
+    async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        return await asyncio.gather(*stories)
+
+
+BLOCKING, ASYNCIO = Blocking(), Asyncio()

@@ -1,0 +1,42 @@
+"""
+Stores by url; each is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ConfigurationError
+from .base import Store
+
+__all__ = ["Store", "open_store"]
+
+_ALLOWED = "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://, rediss:// and unix://"
+
+
+def open_store(url: str, *, timeout: float, max_entries: int | None, max_bytes: int | None) -> Store:
+    """
+    Return the store that *url* names.
+
+    Args:
+        timeout: seconds per operation, for stores that wait.
+        max_entries, max_bytes: bounds, least recently used goes first; None = none (memory://: 1 GiB).
+
+    Raises:
+        ConfigurationError: there is no store of that kind.
+    """
+    scheme, separator, rest = url.partition("://")
+    bounds: dict[str, Any] = {"max_entries": max_entries, "max_bytes": max_bytes}
+    if separator and scheme == "memory":
+        from .memory import MemoryStore
+
+        return MemoryStore(**{name: bound for name, bound in bounds.items() if bound is not None})
+    if separator and scheme == "sqlite" and len(rest) > 1 and rest.startswith("/"):
+        from .sqlite import SQLiteStore
+
+        return SQLiteStore(rest[1:], timeout=timeout, **bounds)
+    if separator and scheme in ("redis", "rediss", "unix"):
+        from .redis import RedisStore
+
+        return RedisStore(url, timeout=timeout)
+    raise ConfigurationError(f"cache: no store is known by {scheme + separator!r}; there are {_ALLOWED}")

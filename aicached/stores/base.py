@@ -1,0 +1,148 @@
+"""
+What a store is: three methods over bytes, and what can be said on top of them.
+
+Law: a store moves bytes and may fail; it knows nothing of entries, keys' meaning or policies. Everything that can go
+wrong leaves as a `StoreError`: `StoreUnavailable` where the store did not answer, plain `StoreError` where it said no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import StoreError
+
+__all__ = ["Store"]
+
+_living: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+class Store:
+    """
+    Keep bytes under keys.
+
+    A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation), then a digest
+    of 32. A subclass writes `get`, `set` and `delete`; the rest has defaults on top of these. The twins that begin
+    with an *a* run the plain method in a thread, or at once where `blocking` is false; override them where the driver
+    is async by nature.
+    """
+
+    #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
+    blocking = True
+    #: True: what is kept are opaque objects with a ``len()``, handed back as they are; False: bytes alone.
+    opened = False
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        _living.add(self)
+
+    @property
+    def address(self) -> str:
+        """What two `Store` objects have in common when they are one store: a url without credentials."""
+        return f"{type(self).__name__}:{id(self):x}"
+
+    def now(self) -> float:
+        """Tell the store's time in seconds; only differences and comparisons of it mean anything."""
+        return self.clock()
+
+    def get(self, key: bytes) -> Any:
+        """Return what is kept under *key*, or None."""
+        raise NotImplementedError
+
+    def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        """Keep *data* under *key* for *lifetime* seconds (None: for ever), over whatever is there."""
+        raise NotImplementedError
+
+    def delete(self, key: bytes) -> None:
+        """Forget *key*; nothing happens where it is unknown."""
+        raise NotImplementedError
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Any]:
+        """Return what is kept under each of *keys*, in their order: one round trip where the store can."""
+        return [self.get(key) for key in keys]
+
+    def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        """
+        Return the stamp under each of *keys*, minting those that are missing.
+
+        A stamp is 16 random bytes, compared for equality only; who loses a stamp loses the entries that carry it. Two
+        processes that mint at once may each see their own for a moment: the loser's entries are misses, never wrong.
+        """
+        found: list[bytes] = self.get_many(keys)
+        for key, stamp in zip(keys, found, strict=True):
+            if stamp is None:
+                self.renew(key)
+        return found if None not in found else self._minted(self.get_many(keys))
+
+    def renew(self, key: bytes) -> None:
+        """Put a new stamp under *key*: every entry that carries the old one is a miss from now on."""
+        self.set(key, os.urandom(16), None)
+
+    def close(self) -> None:
+        """Let go of files and connections; the store may be used again, which opens them anew."""
+
+    async def aget(self, key: bytes) -> Any:
+        """Twin of `get`."""
+        return await self._apart(self.get, key)
+
+    async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        """Twin of `set`."""
+        await self._apart(self.set, key, data, lifetime)
+
+    async def adelete(self, key: bytes) -> None:
+        """Twin of `delete`."""
+        await self._apart(self.delete, key)
+
+    async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
+        """Twin of `get_many`."""
+        return await self._apart(self.get_many, keys)
+
+    async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Twin of `stamps`."""
+        return await self._apart(self.stamps, keys)
+
+    async def arenew(self, key: bytes) -> None:
+        """Twin of `renew`."""
+        await self._apart(self.renew, key)
+
+    async def aclose(self) -> None:
+        """Twin of `close`."""
+        await self._apart(self.close)
+
+    def fork_begins(self) -> None:
+        """Let go, before this process forks, of what must not be in two processes at once."""
+
+    def fork_ends(self, child: bool) -> None:
+        """Go on after a fork; in the *child*, locks may be held for ever by threads that are not there."""
+
+    @staticmethod
+    def _minted(stamps: list[Any]) -> list[bytes]:
+        """Return *stamps*, which were all minted a moment ago, or say that the store has lost some of them."""
+        if None in stamps:
+            raise StoreError("the store does not keep its stamps")
+        return stamps
+
+    async def _apart(self, method: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.to_thread(method, *args) if self.blocking else method(*args)
+
+
+def _before_fork() -> None:
+    for store in list(_living):
+        store.fork_begins()
+
+
+def _after_fork(child: bool) -> None:
+    for store in list(_living):
+        store.fork_ends(child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(False),
+        after_in_child=lambda: _after_fork(True),
+    )

@@ -1,0 +1,93 @@
+"""
+Where the store is that nobody has configured: a SQLite file in the user's cache folder.
+
+Law: it always gives a store. A folder that cannot be written is memory instead, one on a network file system is the
+machine's temporary folder instead, each with one warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from .base import Store
+
+__all__ = ["embedded_store", "project_folder"]
+
+log = logging.getLogger("aicached")
+
+LIMIT = 2**30
+_NETWORK = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "ceph", "glusterfs", "lustre"))
+_MARKS = ("pyproject.toml", "setup.py", ".git")
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for this package, as the platform wants it (XDG Base Directory)."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "aicached"
+
+
+def embedded_store(*, timeout: float, max_entries: int | None, max_bytes: int | None) -> Store:
+    """Return the store for those who have configured none."""
+    from .sqlite import SQLiteStore
+
+    bound = LIMIT if max_bytes is None else max_bytes
+    folder = cache_folder()
+    if _is_remote(folder):
+        folder = Path(tempfile.gettempdir()) / f"aicached-{_user()}"
+        log.warning("the cache folder is on a network file system, where SQLite is not safe; answers are kept in %s", folder)
+    if _is_writable(folder):
+        return SQLiteStore(str(folder / "answers.db"), timeout=timeout, max_entries=max_entries, max_bytes=bound)
+    log.warning("the cache folder %s cannot be written; answers are kept in memory, for this process alone", folder)
+    from .memory import MemoryStore
+
+    return MemoryStore(max_entries=max_entries, max_bytes=bound)
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _is_remote(folder: Path) -> bool:
+    """Is *folder* mounted from another machine? Only Linux says so in a file; elsewhere the answer is no."""
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except (OSError, IndexError):
+        return False
+    path = str(folder.absolute())
+    above = [(len(point), kind) for point, kind in mounts if path == point or path.startswith(point.rstrip("/") + "/")]
+    return bool(above) and max(above)[1] in _NETWORK
+
+
+def project_folder() -> str:
+    """
+    Return the nearest folder with a pyproject.toml, setup.py or .git, above the main script or the working folder.
+
+    Empty where there is none: then the namespace is unchanged.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    try:
+        start = Path(script).resolve().parent if script else Path.cwd()
+    except OSError:
+        return ""
+    for folder in (start, *start.parents):
+        if any((folder / mark).exists() for mark in _MARKS):
+            return str(folder)
+    return ""

@@ -51,7 +51,7 @@ def subject_of(call: Any) -> Subject:
         return Subject(call.__func__, (call.__self__,), method=True)
     if isinstance(call, type) or inspect.isroutine(call):
         return Subject(call)
-    method = getattr(type(call), "__call__", None)
+    method = getattr(type(call), "__call__", None)  # noqa: B004
     return Subject(method, (call,), method=True) if inspect.isfunction(method) else Subject(call)
 
 
@@ -85,7 +85,8 @@ class Binder:
         self.edits: list[Callable[[list[Any]], None]] = []
         if parameters is not None:
             named = {p.name for p in parameters if p.kind is not KEYWORDS}
-            counted = [p for p in parameters if p.name not in ignore and (key is None or p.name in key or p.kind is KEYWORDS)]
+            listed = [p for p in parameters if key is None or p.name in key or p.kind is KEYWORDS]
+            counted = [p for p in listed if p.name not in ignore]
             self.names = [p.name for p in counted]
             #: Does the first parameter count, and is it one value?
             self.leads = bool(counted) and counted[0] is parameters[0] and counted[0].kind not in (POSITIONAL, KEYWORDS)
@@ -111,7 +112,8 @@ class Binder:
 
     def _edit_defaults(self, counted: list[inspect.Parameter]) -> None:
         """A default that cannot be keyed counts as the default, left out or passed; all else there goes in a list."""
-        strange = [(i, p.default) for i, p in enumerate(counted) if p.default is not p.empty and not _keyable(p.default)]
+        given = [(i, p.default) for i, p in enumerate(counted) if p.default is not p.empty]
+        strange = [(i, default) for i, default in given if not _keyable(default)]
         if not strange:
             return
 
@@ -180,7 +182,7 @@ def compile_binder(parameters: list[inspect.Parameter], counted: list[inspect.Pa
             text.append("/")
         if p.kind is p.KEYWORD_ONLY and previous not in (p.KEYWORD_ONLY, POSITIONAL):
             text.append("*")
-        star = {POSITIONAL: "*", KEYWORDS: "**"}.get(p.kind, "")
+        star = "*" if p.kind is POSITIONAL else "**" if p.kind is KEYWORDS else ""
         text.append(f"{star}{p.name}" + ("" if p.default is p.empty else "=None"))
         previous = p.kind
     if previous is inspect.Parameter.POSITIONAL_ONLY:
@@ -200,5 +202,6 @@ def check_names(binder: Binder, names: Any, option: str, function: Any) -> None:
     for name in names:
         if not binder.knows(name):
             raise ConfigurationError(
-                f"{option}: {'.'.join(identity(function))}() has no parameter {name!r}; it has {', '.join(known) or 'none'}"
+                f"{option}: {'.'.join(identity(function))}() has no parameter {name!r}; "
+                f"it has {', '.join(known) or 'none'}"
             )

@@ -1,8 +1,8 @@
 """
 Settings put together: a store, its guard, an engine, and the options that functions on this cache share.
 
-Law: one url is one `Cache` per process, so that two functions with ``cache="memory://"`` share it; a `Cache` that is made
-by hand is one of its own. The default is looked up at each call, and can be replaced at any time.
+Law: one url is one `Cache` per process, so that two functions with ``cache="memory://"`` share it; a `Cache` made by
+hand is one of its own. The default is looked up at each call, and can be replaced at any time.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from .context import valid_scope
+from .context import forget_process_mode, valid_scope
 from .engine import Engine
 from .errors import ConfigurationError
 from .keys import stamp_key
@@ -30,7 +30,6 @@ from .stores.guarded import GuardedStore
 __all__ = ["Cache", "configure", "default_cache"]
 
 log = logging.getLogger("aicached")
-T = TypeVar("T")
 
 
 class Cache:
@@ -41,8 +40,8 @@ class Cache:
         url: ``memory://``, ``sqlite:///path``, ``redis://``, ``rediss://``, ``unix://``, or a `Store`; None = what
             ``AICACHED_URL`` or ``REDIS_URL`` names, else a SQLite file in the user's cache folder.
         namespace: a partition of the store; two namespaces share nothing.
-        max_entries, max_bytes: bounds of the store, least recently used goes first; None = none, but 1 GiB in memory and
-            in the embedded default.
+        max_entries, max_bytes: bounds of the store, least recently used goes first; None = none, but 1 GiB in memory
+            and in the embedded default.
         max_value_bytes: of one answer; a larger one is passed through and not kept.
         timeout: seconds per store operation.
         trust: classes, or names of modules (submodules included), whose objects may be made when decoding.
@@ -88,12 +87,12 @@ class Cache:
         self.unfollowed: dict[tuple[str, bytes], Any] = {}
         self._sites: dict[Any, Site] = {}
 
-    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function through this cache, without decorating it: ``cache.call(ask, "hi")``."""
         site = self._sites.get(function)
         if site is None:
             site = self._sites[function] = Site(function, {}, lambda: self)
-        return site.answer(function, None, args, kwargs)  # type: ignore[no-any-return]
+        return site.answer(function, None, args, kwargs)
 
     def clear(self, scope: str | None = None) -> None:
         """
@@ -153,10 +152,10 @@ def _timeout(value: Any) -> float:
 
 
 def _hooks(hooks: Any) -> tuple[Callable[[CacheStatus], Any], ...]:
-    hooks = (hooks,) if callable(hooks) else tuple(hooks)
-    if not all(map(callable, hooks)):
+    given: tuple[Any, ...] = (hooks,) if callable(hooks) else tuple(hooks)
+    if not all(map(callable, given)):
         raise ConfigurationError("hooks: it takes callables of one CacheStatus")
-    return hooks
+    return given
 
 
 def _trusted(trust: Any) -> tuple[list[type], list[str]]:
@@ -235,11 +234,10 @@ def cache_for(option: Any) -> Cache | None:
 def forget_default() -> None:
     """Close and forget the default cache and those made for urls, as if the process had just begun."""
     global _default
+    forget_process_mode()
     with _lock:
         caches = [*_by_url.values(), *([_default] if _default is not None else [])]
         _by_url.clear()
         _default = None
     for cache in caches:
         cache.close()
-
-

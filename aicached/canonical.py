@@ -1,10 +1,10 @@
 """
 A value -> its canonical form: a tree of plain msgpack values that stands for this content and no other.
 
-Law: injective and typed. None, bool, int, float, str and bytes are themselves, a list is a list, a dict with string keys
-is a dict in sorted order; everything else is a list that begins with an `ExtType`, and no `ExtType` of a caller's ever
-enters a tree. Never `str()` of the unknown, `repr()`, an address or anything that `PYTHONHASHSEED` moves: what has no
-content is unkeyable.
+Law: injective and typed. None, bool, int, float, str and bytes are themselves, a list is a list, a dict with string
+keys is a dict in sorted order; everything else is a list that begins with an `ExtType`, and no `ExtType` of a caller's
+ever enters a tree. Never `str()` of the unknown, `repr()`, an address or anything that `PYTHONHASHSEED` moves: what has
+no content is unkeyable.
 
 Two ways in: `form` makes the tree (types are looked up by exact type, so a known type costs one dict look-up), `pack`
 makes bytes of it. A type that is met for the first time finds its way in `resolve`.
@@ -34,7 +34,7 @@ __all__ = ["TABLE", "form", "pack", "register_key", "tagged"]
 
 #: One packer for everybody: without a ``default=`` hook it is C from end to end, and nothing can re-enter it.
 native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
-PLAIN = frozenset((str, int, float, bool, type(None)))
+PLAIN: frozenset[type] = frozenset((str, int, float, bool, type(None)))
 
 _TAGS: dict[str, ExtType] = {}
 
@@ -93,9 +93,9 @@ def _odd_mapping(value: Mapping[Any, Any]) -> list[Any]:
 def pack(tree: Any) -> bytes:
     """Return the bytes of a canonical form."""
     try:
-        return native(tree)
+        return native(tree)  # type: ignore[no-any-return]
     except (OverflowError, UnicodeEncodeError):
-        return native(_spelled(tree))
+        return native(_spelled(tree))  # type: ignore[no-any-return]
     except (ValueError, RecursionError):
         raise UnkeyableArgument("nested too deep, or in a circle") from None
 
@@ -229,7 +229,7 @@ RECOGNIZERS: list[Callable[[type], Callable[[Any], Any] | None]] = []
 
 def register_key(kind: type, function: Callable[[Any], Any]) -> None:
     """
-    Teach a type: calls with a *kind* (or a subclass) among their arguments are told apart by what *function* makes of it.
+    Teach a type: calls with a *kind* (or a subclass) in their arguments are told apart by what *function* makes of it.
 
     Args:
         kind: the class.
@@ -259,7 +259,7 @@ def resolve(kind: type) -> Callable[[Any], Any]:
         if base in _taught:
             return _content(_taught[base])
     if callable(getattr(kind, "__cache_key__", None)):
-        return _content(lambda value: kind.__cache_key__(value))  # type: ignore[attr-defined]
+        return _content(kind.__cache_key__)  # type: ignore[attr-defined]
     if (found := _BY_NAME.get((kind.__module__, kind.__qualname__))) is not None:
         return found
     for recognize in (_enum, _path_kind, _client_kind, *RECOGNIZERS, _record, _model, _subclass):
@@ -330,7 +330,7 @@ def _model(kind: type) -> Callable[[Any], Any] | None:
         return None
 
     def fields(value: Any) -> Any:
-        declared = kind.__pydantic_fields__  # type: ignore[attr-defined]
+        declared = kind.__pydantic_fields__
         values = {name: form(value.__dict__[name]) for name in sorted(declared) if name in value.__dict__}
         return tagged("object", *identity(kind), values, mapping(value.__pydantic_extra__ or {}))
 
@@ -340,7 +340,7 @@ def _model(kind: type) -> Callable[[Any], Any] | None:
 def _subclass(kind: type) -> Callable[[Any], Any] | None:
     """Recognize an instance of a subclass of a listed type: its class and its content, no attributes of its own."""
     base = next((base for base in kind.__mro__[1:-1] if base in TABLE), None)
-    if base is None or base in (types.ModuleType,):
+    if base is None or base is types.ModuleType:
         return None
 
     def content(value: Any) -> Any:

@@ -79,7 +79,7 @@ def annotated_classes(function: Any) -> list[type]:
     """Return the classes in a function's annotations, those that can be resolved; the return type's above all."""
     try:
         hints = typing.get_type_hints(function)
-    except Exception:  # a forward reference to nothing, a name under TYPE_CHECKING: take those that are classes as they are
+    except Exception:  # a name under TYPE_CHECKING, a forward reference to nothing: take those that are no text
         hints = {k: v for k, v in (getattr(function, "__annotations__", None) or {}).items() if not isinstance(v, str)}
     return [cls for hint in hints.values() for cls in _in_expression(hint)]
 

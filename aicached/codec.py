@@ -2,7 +2,8 @@
 An entry <-> one blob of bytes: a fixed header, meta, payload, and a seal over all of it.
 
 Law: bytes that are not exactly what was stored for this digest are a miss: never an exception, never an allocation
-beyond the lengths that are really there. The seal is checked before anything is unpacked. A CRC tells damage, not malice.
+beyond the lengths that are really there. The seal is checked before anything is unpacked. A CRC tells damage, not
+malice.
 
     0    16   entry version, random; what a compare-and-set compares
     16   4    magic

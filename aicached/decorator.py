@@ -18,7 +18,7 @@ import wrapt
 
 from .cache import cache_for, default_cache
 from .call import Call
-from .errors import ConfigurationError
+from .errors import ConfigurationError, UnkeyableArgument
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .site import Plan, Site, check_decorable, declared_options, finish
 from .status import CacheInfo
@@ -53,7 +53,9 @@ class _Methods:
         """Tell a story in the function's colour: done at once, or something to await."""
         return story(ASYNCIO) if self._self_site.colour == "async" else drive(story(BLOCKING))
 
-    def _self_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, sample: int = 0) -> tuple[Plan, Call]:
+    def _self_call(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, sample: int = 0
+    ) -> tuple[Plan, Call]:
         wrapped, instance, args = self._self_target(args)
         return self._self_site.made_call(wrapped, instance, args, kwargs, mode=mode, sample=sample)
 
@@ -75,8 +77,16 @@ class _Methods:
         }
 
     def cache_key(self, *args: Any, **kwargs: Any) -> str:
-        """Return the hex digest of exactly this call, in the scope and sample that are current."""
-        return self._self_call(args, kwargs, "on")[1].digest.hex()
+        """
+        Return the hex digest of exactly this call, in the scope and sample that are current.
+
+        Raises:
+            UnkeyableArgument: this call has no key; also where it would bypass the cache for want of one.
+        """
+        call = self._self_call(args, kwargs, "on")[1]
+        if call.lane is None:
+            raise UnkeyableArgument(f"{call.facts.name}(): this call has no key ({call.detail}); it bypasses the cache")
+        return call.digest.hex()
 
     def cache_clear(self) -> Any:
         """Forget this function's entries and set its counts to zero; other functions keep theirs."""
@@ -141,7 +151,7 @@ class _Methods:
         return self
 
 
-class BoundCachedFunction(_Methods, wrapt.BoundFunctionWrapper):
+class BoundCachedFunction(_Methods, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
     """Be a cached function seen through an instance or a class."""
 
     @property
@@ -170,7 +180,7 @@ class BoundCachedFunction(_Methods, wrapt.BoundFunctionWrapper):
         return getattr, (holder, self.__name__)
 
 
-class CachedFunction(_Methods, wrapt.FunctionWrapper):
+class CachedFunction(_Methods, wrapt.FunctionWrapper):  # type: ignore[type-arg]
     """Be a function with a cache around it."""
 
     __bound_function_wrapper__ = BoundCachedFunction
@@ -214,14 +224,20 @@ def _refuse_decorated(function: Any) -> None:
 if TYPE_CHECKING:
 
     @overload
-    def ai_cached(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCached[P, R]: ...  # type: ignore[overload-overlap]
+    def ai_cached(  # type: ignore[overload-overlap]
+        function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncCached[P, R]: ...
     @overload
     def ai_cached(function: Callable[P, R], /) -> Cached[P, R]: ...
     @overload
     def ai_cached(*, cache: Cache | str | None = None, **options: Unpack[Options]) -> Decorator: ...
     @overload
     def ai_cached(  # type: ignore[overload-overlap]
-        function: Callable[P, Coroutine[Any, Any, R]], /, *, cache: Cache | str | None = None, **options: Unpack[Options]
+        function: Callable[P, Coroutine[Any, Any, R]],
+        /,
+        *,
+        cache: Cache | str | None = None,
+        **options: Unpack[Options],
     ) -> AsyncCached[P, R]: ...
     @overload
     def ai_cached(
@@ -236,8 +252,8 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
     Args:
         function: a function, method, classmethod, staticmethod, or a callable that exists already
             (``client.chat.completions.create``), sync or async; None = return a decorator.
-        ttl: how long an answer is fresh: seconds, a timedelta, a string such as ``"1d"`` (the default) or ``"1h30m"``; None
-            = for ever; or a function of the answer that returns one of these.
+        ttl: how long an answer is fresh: seconds, a timedelta, a string such as ``"1d"`` (the default) or ``"1h30m"``;
+            None = for ever; or a function of the answer that returns one of these.
         key: a function over the same arguments that returns anything keyable, or a tuple of the names of the only
             parameters that count; None = every argument counts.
         ignore: names of parameters, or of followed globals and closed-over variables, that stay out of the key.

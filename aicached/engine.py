@@ -13,6 +13,7 @@ during the computation wins), make the key again (each attempt), call, ask the r
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from contextvars import Token
 from typing import Any
 
@@ -56,7 +57,7 @@ class Engine:
         entry: Entry | None = near.get(b"v" + digest)
         if entry is None or near.clock() >= entry.until or entry.meta.rules != rules:
             return None
-        for key, stamp in zip(lane.stamps, entry.meta.stamps):
+        for key, stamp in zip(lane.stamps, entry.meta.stamps, strict=True):
             if near.get(key) != stamp:
                 return None
         return entry
@@ -160,9 +161,8 @@ class Engine:
         if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
             return await rt.again(option, None, attempt)
         ok, value = await attempt()
-        if ok or option is False or option == 1 and option is not True or not transient(value):
-            return ok, value
-        if option is True and call.facts.retries_by_itself():
+        once = option is False or (option == 1 and option is not True)  # since True == 1
+        if ok or once or not transient(value) or (option is True and call.facts.retries_by_itself()):
             return ok, value
         return await rt.again(option, value, attempt)
 
@@ -185,7 +185,7 @@ class Engine:
             facts.warn("unstorable", "%s: not stored, %s", facts.name, error)
         except Exception as error:
             call.refuse(f"{type(error).__name__} while keeping")
-            facts.warn("keep", "%s: not stored, %s was raised while keeping the answer", facts.name, type(error).__name__)
+            facts.warn("keep", "%s: not stored, keeping it raised %s", facts.name, type(error).__name__)
 
     def _measure(self, call: Call, value: Any) -> None:
         facts = call.facts
@@ -199,7 +199,7 @@ class Engine:
         facts, current = call.facts, call.current
         if inspect.isawaitable(value):
             call.refuse("awaitable")
-            facts.warn("colour", "%s returned something to await, uncached: say colour=\"async\" if that is right", facts.name)
+            facts.warn("colour", "%s returned something to await, not cached: say colour='async'", facts.name)
             return None
         why = current.skipped or ("arguments-changed" if call.changed else self._objection(call, value))
         if why is not None:
@@ -248,7 +248,7 @@ class Engine:
                 same = False
             if not same:
                 raise UnstorableValue(f"a {type(value).__name__} that does not come back as it was")
-            facts.verified |= seen
+            facts.verified.update(seen)
         return payload
 
     def _meta(self, call: Call) -> Meta:
@@ -270,10 +270,12 @@ class Engine:
 
     async def contains(self, rt: Runtime, call: Call) -> bool:
         """Is there a fresh answer to this call?"""
-        return await self._look(rt, call) is not None
+        return call.lane is not None and await self._look(rt, call) is not None
 
     async def invalidate(self, rt: Runtime, call: Call) -> None:
         """Forget the answer to this call."""
+        if call.lane is None:
+            return
         try:
             await self._ask(rt, call, "delete", call.key)
         except StoreError as error:
@@ -281,6 +283,8 @@ class Engine:
 
     async def put(self, rt: Runtime, call: Call, value: Any) -> bool:
         """Keep *value* as the answer to this call; tell whether it was kept."""
+        if call.lane is None:
+            return False
         await self._mint(rt, call)
         await self.keep(rt, call, value)
         return call.stored
@@ -326,8 +330,5 @@ def _changed(call: Call) -> bool:
 
 
 def _reset(token: Token[CurrentCall | None]) -> None:
-    try:
+    with suppress(ValueError):  # a coroutine that is collected is closed in another context
         CURRENT.reset(token)
-    except ValueError:  # a coroutine that is collected is closed in another context
-        pass
-

@@ -47,7 +47,7 @@ def is_credential(name: str, value: Any) -> bool:
 
 
 class View:
-    """Hold what one look at a function's hidden inputs has found; replaced whole, so that threads never see half of it."""
+    """Hold what one look at a function's hidden inputs found; replaced whole, so that threads never see half of it."""
 
     __slots__ = ("cells", "clients", "followed", "places", "unfollowed", "version", "watched")
 
@@ -205,7 +205,8 @@ def _same(now: Any, last: Any) -> bool:
     if type(now) is not tuple:
         return bool(now == last)
     try:
-        return len(now) == len(last) and all(a is b or (type(a) is type(b) and a == b) for a, b in zip(now, last))
+        pairs = zip(now, last, strict=True)
+        return all(a is b or (type(a) is type(b) and a == b) for a, b in pairs)
     except Exception:
         return False
 

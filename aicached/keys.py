@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from . import definitions  # noqa: F401  (teaches the table functions and classes)
-from . import providers
+from . import (
+    definitions,  # noqa: F401  (teaches the table functions and classes)
+    providers,
+)
 from .binding import Binder, subject_of
-from .canonical import form, mapping, pack, sequence, tagged
+from .canonical import form, pack
 from .context import Ambient, valid_scope
 from .errors import UnkeyableArgument
 from .fingerprint import Fingerprint
@@ -117,7 +119,7 @@ class Keyer:
         return lane
 
     def _owner_digest(self, owner: Any) -> str:
-        """Return a hex digest of what a method is bound to: plain text in its place, so that the memo serves methods."""
+        """Return a hex digest of what a method is bound to: plain text in its place, so that the memo serves it."""
         provider = providers.of_client(owner)
         if provider is None:
             return hashlib.sha256(pack(form(owner))).hexdigest()
@@ -128,7 +130,9 @@ class Keyer:
             self.owner = (owner, parts, digest)
         return digest
 
-    def _unkeyable(self, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> UnkeyableArgument:
+    def _unkeyable(
+        self, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> UnkeyableArgument:
         path, value = place(self.binder, bound, args, kwargs)
         kind = type(value)
         name = path.partition(".")[0].partition("[")[0]

@@ -5,9 +5,9 @@ Law: two different argument lists never share a digest, and the memo never answe
 
 In front of the canonical form stands the memo: the strict msgpack of the arguments as they lie -> their digest. It is
 sound because it holds packs of exact None, bool, int, float, str, list and dict alone: on these a pack decodes to one
-thing, and whatever else a caller brings makes the packer refuse or leaves a byte that no remembered pack contains. It is
-learnt from the decoded pack, not from the arguments, which another thread may change between the two passes. It keeps
-short prompts in the process's memory, never on disk, up to a bound in bytes.
+thing, and whatever else a caller brings makes the packer refuse or leaves a byte that no remembered pack contains. It
+is learnt from the decoded pack, not from the arguments, which another thread may change between the two passes. It
+keeps short prompts in the process's memory, never on disk, up to a bound in bytes.
 """
 
 from __future__ import annotations

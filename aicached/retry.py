@@ -24,13 +24,14 @@ _CLASSES = (
     ("openai", "APIConnectionError"),
     ("anthropic", "APIConnectionError"),
     ("httpx", "TransportError"),
+    ("httpx2", "TransportError"),
     ("asyncio", "TimeoutError"),  # another class than the builtin before Python 3.11
 )
 
 
 def _header(error: BaseException, name: str) -> str | None:
     headers = getattr(getattr(error, "response", None), "headers", None)
-    value = headers.get(name) if hasattr(headers, "get") else None
+    value = headers.get(name) if headers is not None and hasattr(headers, "get") else None
     return value if isinstance(value, str) else None
 
 
@@ -73,7 +74,9 @@ def transient(error: BaseException) -> bool:
 
 
 def _transient(error: BaseException) -> bool:
-    if not isinstance(error, Exception) or "insufficient_quota" in (getattr(error, "code", None), getattr(error, "type", None)):
+    if not isinstance(error, Exception):
+        return False
+    if "insufficient_quota" in (getattr(error, "code", None), getattr(error, "type", None)):
         return False
     if (wait_asked(error) or 0.0) > LONGEST:
         return False

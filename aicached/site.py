@@ -1,8 +1,8 @@
 """
 One decorated function, put together with the cache that is current: what a call passes through before the engine.
 
-Law: key, scope, sample and mode are taken when the function is *called*, in both colours, before anything runs. A hit in
-a store that never blocks is answered here, without a coroutine, a `Call` or a status.
+Law: key, scope, sample and mode are taken when the function is *called*, in both colours, before anything runs. A hit
+in a store that never blocks is answered here, without a coroutine, a `Call` or a status.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def colour_of(call: Any) -> str:
             call = call.__func__
         elif hasattr(call, "__wrapped__"):
             call = call.__wrapped__
-        elif not inspect.isroutine(call) and inspect.isfunction(getattr(type(call), "__call__", None)):
+        elif not inspect.isroutine(call) and inspect.isfunction(getattr(type(call), "__call__", None)):  # noqa: B004
             call = type(call).__call__
         else:
             return "sync"
@@ -129,8 +129,8 @@ class Plan:
             if twins.get(name, value) is not value:
                 self.warn(
                     "twins",
-                    "two functions named %s differ only in %r, which is a %s that they close over and that is not followed: "
-                    "they share their answers. Tell them apart with version=",
+                    "two functions named %s differ only in %r, which is a %s that they close over and that is not "
+                    "followed: they share their answers. Tell them apart with version=",
                     self.keyer.name,
                     name,
                     type(value).__name__,
@@ -173,7 +173,8 @@ class Plan:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
         facts = self.facts if lane is None else self.facts_for(args, kwargs)
-        made = Call(facts, wrapped, args, kwargs, allowed, lane, digest, lambda: self.keyer.key(*keyed)[1], ambient.traces)
+        again = lambda: self.keyer.key(*keyed)[1]  # noqa: E731
+        made = Call(facts, wrapped, args, kwargs, allowed, lane, digest, again, ambient.traces)
         made.detail = why
         return made
 
@@ -227,7 +228,8 @@ class Site:
             names = declared.get(option) or ()
             followed = keyer.fingerprint.names() if option == "ignore" else frozenset()
             if not callable(names):
-                check_names(keyer.binder, [name for name in names if name not in followed], option, keyer.subject.function)
+                unknown = [name for name in names if name not in followed]
+                check_names(keyer.binder, unknown, option, keyer.subject.function)
         self._plan: Plan | None = None
 
     def plan(self) -> Plan:
@@ -265,7 +267,14 @@ class Site:
             return _raised(error)
 
     def made_call(
-        self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, mode: str, sample: int = 0
+        self,
+        wrapped: Any,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        mode: str,
+        sample: int = 0,
     ) -> tuple[Plan, Call]:
         """Return a call that a ``cache_*`` method speaks of, in a mode of its own."""
         plan = self.plan()
@@ -301,7 +310,7 @@ def peek(plan: Plan, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, 
 
 
 def finish(outcome: Outcome) -> Any:
-    """Return an outcome's value, or raise its exception: plain code does, since a coroutine cannot raise StopIteration."""
+    """Return an outcome's value, or raise its exception; the engine hands it on, so that StopIteration survives too."""
     ok, value = outcome
     if ok:
         return value
@@ -334,7 +343,7 @@ def declared_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def check_decorable(function: Any) -> None:
     """Refuse what is no function, and what is a stream."""
     if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
-        raise ConfigurationError(f"ai_cached() decorates functions and other callables, not a {type(function).__name__}")
+        raise ConfigurationError(f"ai_cached() decorates functions and other callables, not {type(function).__name__}")
     inner = getattr(function, "__func__", function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise ConfigurationError(

@@ -1,8 +1,8 @@
 """
 What happened to one call, and what that adds up to.
 
-Law: these are values. The engine makes a `CacheStatus` only where a trace or a hook asks for one, and publishes it once,
-at the end of the call; the counts of a function are plain additions.
+Law: these are values. The engine makes a `CacheStatus` only where a trace or a hook asks for one, and publishes it
+once, at the end of the call; the counts of a function are plain additions.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class CacheInfo(NamedTuple):
     """
     Count what one function's calls came to, in this process.
 
-    ``hits + misses + bypassed`` is the number of calls. Stale hits are hits too; collapsed, refused and stored calls are
-    misses too. ``errors`` are the store's. Seconds and cost (dollars) are those of the origin: ``spent`` on misses,
+    ``hits + misses + bypassed`` is the number of calls. Stale hits are hits too; collapsed, refused and stored calls
+    are misses too. ``errors`` are the store's. Seconds and cost (dollars) are those of the origin: ``spent`` on misses,
     ``saved`` by hits.
     """
 
@@ -70,8 +70,11 @@ class Counts:
 
     def reset(self) -> None:
         """Set all counts to zero."""
-        for name, zero in CacheInfo._field_defaults.items():
-            setattr(self, name, zero)
+        self.hits = self.misses = self.bypassed = 0
+        self.stale = self.collapsed = self.refused = self.stored = self.errors = 0
+        self.seconds_spent = self.seconds_saved = 0.0
+        self.tokens_spent = self.tokens_saved = 0
+        self.cost_spent = self.cost_saved = 0.0
 
     def info(self) -> CacheInfo:
         """Return the counts as a value."""

@@ -2,8 +2,8 @@
 A value <-> its payload: msgpack, with an extension type for everything that msgpack cannot say.
 
 Law: a value comes back as exactly what it was, type by type, or is refused when it is stored; a subclass that is not
-listed is refused, not flattened. No pickle, no import, no constructor of a foreign class: an object is restored from its
-raw state.
+listed is refused, not flattened. No pickle, no import, no constructor of a foreign class: an object is restored from
+its raw state.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class _Encoder:
     def payload(self, value: Any) -> bytes:
         """Pack at msgpack's speed; what it cannot say (long integers, lone surrogates) is spelled on a second walk."""
         try:
-            return native(self.tree(value))
+            return native(self.tree(value))  # type: ignore[no-any-return]
         except (OverflowError, UnicodeEncodeError):
             self.careful = True
-            return native(self.tree(value))
+            return native(self.tree(value))  # type: ignore[no-any-return]
         except ValueError:
             raise UnstorableValue("a value nested too deep") from None
 
@@ -154,7 +154,7 @@ class _Decoder:
         return msgpack.unpackb(data, ext_hook=self.hook, strict_map_key=False)
 
 
-# Types of the standard library: exact type -> code, parts; code -> value from parts ------------------------------------
+# Types of the standard library: exact type -> code, parts; code -> value from parts ----------------------------------
 
 _OBJECT, _INT, _STR, _PACKED = 0, 1, 2, 3
 _SETS: dict[type, int] = {set: 4, frozenset: 5}
@@ -198,6 +198,7 @@ def _default_parts(value: Any) -> list[Any]:
 
 _FACTORIES = {kind.__name__: kind for kind in (list, dict, set, int, float, str, bool, tuple, bytes)}
 
+_fraction = _module("fractions", "Fraction")
 _LISTED: list[tuple[int, Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
     (6, tuple, list, tuple),
     (7, bytearray, bytes, bytearray),
@@ -219,7 +220,7 @@ _LISTED: list[tuple[int, Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
     (18, collections.Counter, dict, collections.Counter),
     (19, type(...), lambda v: None, lambda p: ...),
     (20, ("decimal", "Decimal"), str, _module("decimal", "Decimal")),
-    (21, ("fractions", "Fraction"), lambda v: [v.numerator, v.denominator], lambda p: _module("fractions", "Fraction")(*p)),
+    (21, ("fractions", "Fraction"), lambda v: [v.numerator, v.denominator], lambda p: _fraction(*p)),
     (22, ("uuid", "UUID"), str, _module("uuid", "UUID")),
     (23, type(pathlib.PurePosixPath()), str, pathlib.PurePosixPath),
     (24, type(pathlib.PureWindowsPath()), str, pathlib.PureWindowsPath),
@@ -235,14 +236,15 @@ _BY_CODE: dict[int, Callable[[Any], Any]] = {
 }
 
 
+_BY_NAME = {kind: (code, take) for code, kind, take, _ in _LISTED if isinstance(kind, tuple)}
+
+
 class _Listed(dict[type, tuple[int, Callable[[Any], Any]]]):
     """Look a type up by itself, and by name where it was not imported when this was read."""
 
-    names = {kind: (code, take) for code, kind, take, _ in _LISTED if isinstance(kind, tuple)}
-
     def get(self, kind: type, default: Any = None) -> Any:
         found = dict.get(self, kind)
-        return found if found is not None else self.names.get((kind.__module__, kind.__qualname__), default)
+        return found if found is not None else _BY_NAME.get((kind.__module__, kind.__qualname__), default)
 
 
 _BY_TYPE = _Listed({kind: (code, take) for code, kind, take, _ in _LISTED if isinstance(kind, type)})
@@ -274,7 +276,9 @@ def _open_origin(kind: type) -> type | None:
     return None if all(isinstance(arg, type) for arg in generic.get("args") or ()) else generic.get("origin")
 
 
-_BUILTINS = {kind.__name__: kind for kind in (str, int, float, bool, bytes, list, dict, tuple, set, frozenset, type(None))}
+_BUILTINS: dict[str, type] = {
+    kind.__name__: kind for kind in (str, int, float, bool, bytes, list, dict, tuple, set, frozenset, type(None))
+}
 
 
 def _resolve(name: Any, classes: Classes) -> type | None:
@@ -289,7 +293,7 @@ def _resolve(name: Any, classes: Classes) -> type | None:
 
 
 def _restored(cls: type, attributes: dict[str, Any]) -> Any:
-    made = object.__new__(cls)
+    made: Any = object.__new__(cls)
     for name, value in attributes.items():
         object.__setattr__(made, name, value)
     return made
@@ -310,6 +314,10 @@ def _tuple_state(value: Any) -> list[Any]:
     return list(value)
 
 
+def _named_tuple(cls: Any, items: Any) -> Any:
+    return tuple.__new__(cls, items)
+
+
 def _is_model(kind: type) -> bool:
     return hasattr(kind, "__pydantic_fields__") and hasattr(kind, "model_dump")
 
@@ -324,7 +332,7 @@ def _model_state(value: Any) -> list[Any]:
 
 def _model(cls: type, state: Any) -> Any:
     attributes, extra, names, private = state
-    made = cls.__new__(cls)
+    made: Any = object.__new__(cls)
     object.__setattr__(made, "__dict__", attributes)
     object.__setattr__(made, "__pydantic_extra__", extra)
     object.__setattr__(made, "__pydantic_fields_set__", set(names))
@@ -342,7 +350,7 @@ def _builtin_base(kind: type) -> bool:
 _SHAPES = [
     _Shape("f", lambda k: issubclass(k, Flag), lambda v: v.value, lambda cls, s: cls(s)),
     _Shape("e", lambda k: issubclass(k, Enum), lambda v: v.name, lambda cls, s: cls[s]),  # type: ignore[index]
-    _Shape("n", lambda k: issubclass(k, tuple) and hasattr(k, "_fields"), _tuple_state, lambda cls, s: tuple.__new__(cls, s)),
+    _Shape("n", lambda k: issubclass(k, tuple) and hasattr(k, "_fields"), _tuple_state, _named_tuple),
     _Shape("p", _is_model, _model_state, _model),
     _Shape(
         "d",

@@ -1,0 +1,1 @@
+"""The command ``aicached``: one file per command, and `main` that chooses."""

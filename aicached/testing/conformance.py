@@ -1,0 +1,322 @@
+"""
+What every store must do, as a test class to inherit from.
+
+Law: a check uses nothing but the methods of `Store`, keys of 33 bytes and the hooks below, and it can fail. Async
+checks bring their own event loop, so no plugin is needed.
+
+    class TestMine(StoreConformance):
+        def make_store(self):
+            return MyStore()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from ..errors import StoreError
+from ..stores.base import Store
+
+__all__ = ["StoreConformance"]
+
+_THREADS = 8
+_ROUNDS = 40
+_BINARY = bytes(range(256)) + b"\r\n$-1\r\n\x00\xff{}'\"%s"
+
+
+def _key(kind: str = "v") -> bytes:
+    return kind.encode() + os.urandom(32)
+
+
+class StoreConformance:
+    """Check one store; override `make_store`, and the other hooks where they fit better."""
+
+    #: Seconds that one entry of the checks lives; shorter than a store can tell apart would make them fail.
+    lifetime = 0.2
+
+    def make_store(self) -> Store:
+        """Return a new, empty store."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> None:
+        """Let *seconds* pass for the store; override it where a fake clock does."""
+        time.sleep(seconds)
+
+    def break_store(self, store: Store) -> None:
+        """Make *store* fail from now on; a store that cannot leaves this as it is."""
+        raise NotImplementedError
+
+    def pack(self, data: bytes) -> Any:
+        """Return what the store keeps for *data*; override it where that is no bytes."""
+        return data
+
+    @cached_property
+    def store(self) -> Store:
+        # Made at its first use, so that fixtures of the subclass have run.
+        return self.make_store()
+
+    def teardown_method(self) -> None:
+        if "store" in vars(self):
+            self.store.close()
+
+    def test_a_key_that_was_never_set_is_none(self) -> None:
+        assert self.store.get(_key()) is None
+
+    def test_what_was_set_comes_back(self) -> None:
+        key, data = _key(), self.pack(b"answer")
+        self.store.set(key, data, None)
+        assert data == self.store.get(key)
+
+    def test_the_last_write_wins(self) -> None:
+        key, first, last = _key(), self.pack(b"a longer answer"), self.pack(b"short")
+        self.store.set(key, first, 60)
+        self.store.set(key, last, None)
+        assert last == self.store.get(key)
+
+    def test_bytes_of_all_kinds_come_back_as_they_were(self) -> None:
+        for data in (_BINARY, os.urandom(100_000), b"\x00" * 10):
+            key = _key()
+            self.store.set(key, self.pack(data), None)
+            assert self.pack(data) == self.store.get(key)
+
+    def test_no_bytes_are_not_nothing(self) -> None:
+        key, empty = _key(), self.pack(b"")
+        self.store.set(key, empty, None)
+        assert empty == self.store.get(key)
+        assert [empty] == self.store.get_many([key])
+
+    def test_a_digest_may_be_any_bytes(self) -> None:
+        keys = [b"v" + bytes([byte]) * 32 for byte in (0, 10, 13, 32, 123, 125, 127, 128, 255)]
+        for key in keys:
+            self.store.set(key, self.pack(key), None)
+        assert [self.pack(key) for key in keys] == self.store.get_many(keys)
+
+    def test_digests_that_begin_alike_do_not_mix(self) -> None:
+        start = os.urandom(16)
+        keys = [b"v" + start + bytes([byte]) * 16 for byte in range(3)]
+        self.store.set(keys[0], self.pack(b"0"), None)
+        assert [self.pack(b"0"), None, None] == self.store.get_many(keys)
+        self.store.delete(keys[1])
+        assert self.pack(b"0") == self.store.get(keys[0])
+
+    def test_a_lifetime_passes(self) -> None:
+        short, long, endless = _key(), _key(), _key()
+        self.store.set(short, self.pack(b"short"), self.lifetime)
+        self.store.set(long, self.pack(b"long"), 3600)
+        self.store.set(endless, self.pack(b"endless"), None)
+        assert self.pack(b"short") == self.store.get(short)
+        self.wait(1.5 * self.lifetime)
+        assert self.store.get(short) is None
+        assert [None, self.pack(b"long"), self.pack(b"endless")] == self.store.get_many([short, long, endless])
+
+    def test_a_write_without_lifetime_ends_the_old_one(self) -> None:
+        key = _key()
+        self.store.set(key, self.pack(b"short"), self.lifetime)
+        self.store.set(key, self.pack(b"endless"), None)
+        self.wait(1.5 * self.lifetime)
+        assert self.pack(b"endless") == self.store.get(key)
+
+    def test_a_very_long_lifetime_is_taken(self) -> None:
+        key = _key()
+        self.store.set(key, self.pack(b"old"), 1e15)
+        assert self.pack(b"old") == self.store.get(key)
+
+    def test_deleting_forgets_and_may_be_repeated(self) -> None:
+        key, other = _key(), _key()
+        self.store.set(key, self.pack(b"answer"), None)
+        self.store.set(other, self.pack(b"other"), None)
+        for _ in range(2):
+            self.store.delete(key)
+            assert self.store.get(key) is None
+        assert self.pack(b"other") == self.store.get(other)
+
+    def test_kinds_do_not_mix(self) -> None:
+        digest = os.urandom(32)
+        keys = [kind.encode() + digest for kind in "vtlg"]
+        for key in keys:
+            assert self.store.get(key) is None
+            self.store.set(key, self.pack(key[:1] * 16), 60)
+        assert [self.pack(key[:1] * 16) for key in keys] == self.store.get_many(keys)
+        self.store.delete(keys[0])
+        assert [None, *(self.pack(key[:1] * 16) for key in keys[1:])] == self.store.get_many(keys)
+
+    def test_many_come_in_their_order_with_gaps(self) -> None:
+        keys = [_key() for _ in range(40)]
+        for key in keys[::2]:
+            self.store.set(key, self.pack(key), None)
+        expected = [self.pack(key) if place % 2 == 0 else None for place, key in enumerate(keys)]
+        assert expected == self.store.get_many(keys)
+        assert expected[::-1] == self.store.get_many(keys[::-1])
+        assert [expected[0], expected[0], None] == self.store.get_many([keys[0], keys[0], keys[1]])
+        assert [] == self.store.get_many([])
+
+    def test_stamps_are_minted_once(self) -> None:
+        keys = [_key("t"), _key("t")]
+        first = self.store.stamps(keys[:1])
+        both = self.store.stamps(keys)
+        assert first == both[:1]
+        assert both == self.store.stamps(keys)
+        assert both == self.store.get_many(keys)
+        assert [16, 16] == [len(stamp) for stamp in both]
+        assert both[0] != both[1]
+
+    def test_a_renewed_stamp_is_another(self) -> None:
+        keys = [_key("t"), _key("t"), _key("t")]
+        before = self.store.stamps(keys[:2])
+        self.store.renew(keys[0])
+        self.store.renew(keys[2])
+        after = self.store.stamps(keys)
+        assert before[0] != after[0]
+        assert before[1] == after[1]
+        assert 16 == len(after[0]) == len(after[2])
+
+    def test_threads_agree_on_stamps(self) -> None:
+        keys = [_key("t") for _ in range(4)]
+        self._together(lambda _: self.store.stamps(keys))
+        assert 1 == len(set(self._together(lambda _: tuple(self.store.stamps(keys)))))
+
+    def test_threads_do_not_get_each_others_answers(self) -> None:
+        shared = _key()
+
+        def work(number: int) -> int:
+            wrong = 0
+            for turn in range(_ROUNDS):
+                key, data = _key(), self.pack(b"%d/%d" % (number, turn))
+                self.store.set(key, data, 60)
+                self.store.set(shared, self.pack(shared), 60)
+                wrong += [data, self.pack(shared), None] != self.store.get_many([key, shared, _key()])
+                self.store.delete(key)
+                wrong += self.store.get(key) is not None
+            return wrong
+
+        assert [0] * _THREADS == self._together(work)
+
+    def test_both_colours_see_the_same(self) -> None:
+        plain, other, mark = _key(), _key(), _key("t")
+
+        async def work() -> list[Any]:
+            await self.store.aset(other, self.pack(b"async"), None)
+            both = [self.pack(b"sync"), self.pack(b"async")] == await self.store.aget_many([plain, other])
+            stamps = await self.store.astamps([mark])
+            await self.store.arenew(mark)
+            await self.store.adelete(plain)
+            return [both, stamps, await self.store.aget(plain), await self.store.aget(other)]
+
+        self.store.set(plain, self.pack(b"sync"), None)
+        before = self.store.stamps([mark])
+        assert [True, before, None, self.pack(b"async")] == asyncio.run(work())
+        assert before != self.store.stamps([mark])
+        assert [None, self.pack(b"async")] == self.store.get_many([plain, other])
+
+    def test_lifetimes_pass_in_async_code(self) -> None:
+        key = _key()
+        asyncio.run(self.store.aset(key, self.pack(b"short"), self.lifetime))
+        self.wait(1.5 * self.lifetime)
+        assert asyncio.run(self.store.aget(key)) is None
+
+    def test_event_loops_may_follow_each_other(self) -> None:
+        keys = [_key() for _ in range(20)]
+
+        async def work() -> list[Any]:
+            await asyncio.gather(*(self.store.aset(key, self.pack(key), 60) for key in keys))
+            return await asyncio.gather(*(self.store.aget(key) for key in keys))
+
+        for _ in range(2):
+            assert [self.pack(key) for key in keys] == asyncio.run(work())
+
+    def test_event_loops_may_run_side_by_side(self) -> None:
+        async def work(number: int) -> int:
+            wrong = 0
+            for _ in range(_ROUNDS // 4):
+                key = _key()
+                await self.store.aset(key, self.pack(key), 60)
+                wrong += self.pack(key) != await self.store.aget(key)
+            return wrong
+
+        assert [0] * _THREADS == self._together(lambda number: asyncio.run(work(number)))
+
+    def test_closing_twice_is_fine_and_using_it_again_as_well(self) -> None:
+        key = _key()
+        self.store.set(_key(), self.pack(b"before"), 60)
+        for _ in range(2):
+            self.store.close()
+        self.store.set(key, self.pack(b"after"), 60)
+        assert self.pack(b"after") == self.store.get(key)
+
+    def test_closing_twice_is_fine_in_async_code_too(self) -> None:
+        key = _key()
+
+        async def work() -> Any:
+            await self.store.aset(key, self.pack(b"before"), 60)
+            for _ in range(2):
+                await self.store.aclose()
+            await self.store.aset(key, self.pack(b"after"), 60)
+            answer = await self.store.aget(key)
+            await self.store.aclose()
+            return answer
+
+        assert self.pack(b"after") == asyncio.run(work())
+
+    def test_the_address_stays_and_time_goes_on(self) -> None:
+        address, moment = self.store.address, self.store.now()
+        self.wait(self.lifetime)
+        assert address == self.store.address
+        assert 0 < self.store.now() - moment
+
+    def test_failures_are_store_errors(self) -> None:
+        try:
+            self.break_store(self.store)
+        except NotImplementedError:
+            return
+        key, mark = _key(), _key("t")
+        plain: list[Callable[[], Any]] = [
+            lambda: self.store.get(key),
+            lambda: self.store.get_many([key, mark]),
+            lambda: self.store.set(key, self.pack(b"x"), 60),
+            lambda: self.store.delete(key),
+            lambda: self.store.stamps([mark]),
+            lambda: self.store.renew(mark),
+        ]
+        asynchronous: list[Callable[[], Any]] = [
+            lambda: asyncio.run(self.store.aget(key)),
+            lambda: asyncio.run(self.store.aget_many([key, mark])),
+            lambda: asyncio.run(self.store.aset(key, self.pack(b"x"), 60)),
+            lambda: asyncio.run(self.store.adelete(key)),
+            lambda: asyncio.run(self.store.astamps([mark])),
+            lambda: asyncio.run(self.store.arenew(mark)),
+        ]
+        assert ["StoreError"] * 12 == [_outcome(call) for call in plain + asynchronous]
+
+    def _together(self, work: Callable[[int], Any]) -> list[Any]:
+        """Run *work* in eight threads that start at the same moment, and return their results."""
+        results: list[Any] = [None] * _THREADS
+        start = threading.Barrier(_THREADS)
+
+        def body(number: int) -> None:
+            start.wait()
+            try:
+                results[number] = work(number)
+            except BaseException as error:
+                results[number] = error
+
+        threads = [threading.Thread(target=body, args=(number,)) for number in range(_THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+
+def _outcome(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except StoreError:
+        return "StoreError"
+    except Exception as error:
+        return repr(error)
+    return "no error"

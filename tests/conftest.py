@@ -1,0 +1,70 @@
+"""Fixtures of all tests: an environment of their own, real redis-servers, both colours."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.servers import RedisServer
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give each test a cache folder and a default cache of its own, and none of the user's settings."""
+    for name in [name for name in os.environ if name.startswith("AICACHED_") or name == "REDIS_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg-cache"))
+    yield
+    if (cache := sys.modules.get("aicached.cache")) is not None:
+        cache.forget_default()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Give the server that all tests share; who pauses or kills it takes `own_redis`."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Give the address of the shared server, emptied."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """Give a server that this test may pause, kill and restart."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> str:
+    """Run the test once per colour."""
+    return str(request.param)
+
+
+def finish(value: Any) -> Any:
+    """Give *value*, or what it results in if it is awaitable: one scenario for both colours."""
+
+    async def wait(awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+    return asyncio.run(wait(value)) if inspect.isawaitable(value) else value
+
+
+@pytest.fixture
+def run() -> Callable[[Any], Any]:
+    """Give `finish`: `run(ask("hi"))` is the answer in both colours."""
+    return finish

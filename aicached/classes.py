@@ -36,6 +36,8 @@ class Classes:
 
     def __init__(self, allowed: Iterable[type] = (), modules: Iterable[str] = ()) -> None:
         self.known: dict[tuple[str, str], type] = {}
+        #: Bytes that name a class -> what makes its objects; filled by the decoder.
+        self.makers: dict[bytes, Any] = {}
         for cls in allowed:
             self.allow(cls)
         self.modules = tuple(main_name() if name == "__main__" else name for name in modules)

@@ -30,8 +30,8 @@ CONSTANTS = (str, int, float, bool, complex, bytes, type(None))
 
 
 def is_constant(value: Any) -> bool:
-    """Is *value* a string, number, boolean, bytes, None, or a tuple of these?"""
-    return type(value) in CONSTANTS or (type(value) is tuple and all(map(is_constant, value)))
+    """Is *value* a string, number, boolean, bytes, None, or a tuple or frozenset of these?"""
+    return type(value) in CONSTANTS or (type(value) in (tuple, frozenset) and all(map(is_constant, value)))
 
 
 # Code ----------------------------------------------------------------------------------------------------------------

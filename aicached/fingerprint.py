@@ -174,7 +174,8 @@ class Fingerprint:
         """Return the form of a function in the closure: whole where it has one, else by its name and code alone."""
         if value is self.function:
             return ["itself"]
-        view.watched.append((_function_parts, value, _function_parts(value)))
+        if distribution_of(value.__module__ or "") is None:  # nobody edits an installed package's function in place
+            view.watched.append((_function_parts, value, _function_parts(value)))
         try:
             return [function_form(value, (self.function,))]
         except (UnkeyableArgument, RecursionError):
@@ -226,5 +227,5 @@ def _function_parts(function: types.FunctionType) -> tuple[Any, ...]:
 
 
 def _has_key(value: Any) -> bool:
-    """Is *value* something that counts where it is closed over? A list or a dict has a form, but is not followed."""
-    return not isinstance(plain_function(value), (list, dict, set, bytearray, types.ModuleType))
+    """Is *value* something that counts where it is closed over? A container has a form, but is not followed."""
+    return not isinstance(value, (list, tuple, dict, set, frozenset, bytearray, types.ModuleType))

@@ -48,7 +48,7 @@ def encode(value: Any, classes: Classes, seen: set[type] | None = None) -> bytes
         UnstorableValue: something in it would not come back as it was.
     """
     try:
-        return _Encoder(classes, set() if seen is None else seen).payload(value)
+        return _Encoder(classes, set() if seen is None else seen).whole(value)
     except UnstorableValue:
         raise
     except RecursionError:
@@ -77,6 +77,11 @@ class _Encoder:
         self.classes = classes
         self.seen = seen
         self.careful = False
+
+    def whole(self, value: Any) -> bytes:
+        """Pack a value; one with objects in it is wrapped, so that plain ones are decoded without looking for them."""
+        packed = self.payload(value)
+        return native(ExtType(_OBJECTS, packed)) if self.seen else packed
 
     def payload(self, value: Any) -> bytes:
         """Pack at msgpack's speed; what it cannot say (long integers, lone surrogates) is spelled on a second walk."""
@@ -113,7 +118,7 @@ class _Encoder:
                 return ExtType(_STR, value.encode("utf-8", "surrogatepass"))
         return value
 
-    def _object(self, value: Any, kind: type) -> ExtType:
+    def _object(self, value: Any, kind: type) -> Any:
         if kind in (set, frozenset):  # in the order of their packed elements, since their own depends on history
             return ExtType(_SETS[kind], native([ExtType(_PACKED, item) for item in sorted(map(self.payload, value))]))
         for shape in _SHAPES:
@@ -121,7 +126,8 @@ class _Encoder:
                 return self._state(value, kind, shape)
         raise UnstorableValue(f"a {shown(kind)} would not come back as it was")
 
-    def _state(self, value: Any, kind: type, shape: _Shape) -> ExtType:
+    def _state(self, value: Any, kind: type, shape: _Shape) -> list[Any]:
+        """Return a list that begins with an extension type: no list of a caller's does."""
         name = _reference(kind)
         if _resolve(name, self.classes) not in (kind, _open_origin(kind)):
             raise UnstorableValue(
@@ -129,34 +135,60 @@ class _Encoder:
                 f"or name it in Cache(trust=({kind.__name__},))"
             )
         self.seen.add(kind)
-        return ExtType(_OBJECT, self.payload([shape.letter, name, shape.state(value)]))
+        return [ExtType(_OBJECT, native([shape.letter, name])), self.tree(shape.state(value))]
+
+
+class _Maker:
+    """Make objects of one class from their states."""
+
+    __slots__ = ("cls", "restore")
+
+    def __init__(self, cls: type, restore: Callable[[type, Any], Any]) -> None:
+        self.cls = cls
+        self.restore = restore
 
 
 class _Decoder:
-    __slots__ = ("classes",)
+    __slots__ = ("classes", "lists")
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
+        self.lists: Callable[[list[Any]], Any] | None = None
 
     def hook(self, code: int, data: bytes) -> Any:
         if code == _OBJECT:
-            letter, name, state = self.unpack(data)
-            cls = _resolve(name, self.classes)
-            if cls is None:
-                raise Undecodable(f"class {name!r} is not allowed")
-            return _BY_LETTER[letter].restore(cls, state)
+            return self.classes.makers.get(data) or self._maker(data)
+        if code == _OBJECTS:
+            self.lists = _listed
+            return self.unpack(data)
         make = _BY_CODE.get(code)
         if make is None:
             raise Undecodable(f"unknown extension type {code}")
         return make(data if code in (_INT, _STR) else self.unpack(data))
 
     def unpack(self, data: bytes) -> Any:
-        return msgpack.unpackb(data, ext_hook=self.hook, strict_map_key=False)
+        return msgpack.unpackb(data, ext_hook=self.hook, list_hook=self.lists, strict_map_key=False)
+
+    def _maker(self, data: bytes) -> _Maker:
+        letter, name = msgpack.unpackb(data)
+        cls = _resolve(name, self.classes)
+        if cls is None:
+            raise Undecodable(f"class {name!r} is not allowed")
+        maker = self.classes.makers[data] = _Maker(cls, _BY_LETTER[letter].restore)
+        return maker
+
+
+def _listed(items: list[Any]) -> Any:
+    """Make the object that a list stands for where it begins with a maker, which nothing but `_Encoder` puts there."""
+    if items and items[0].__class__ is _Maker:
+        maker = items[0]
+        return maker.restore(maker.cls, items[1])
+    return items
 
 
 # Types of the standard library: exact type -> code, parts; code -> value from parts ----------------------------------
 
-_OBJECT, _INT, _STR, _PACKED = 0, 1, 2, 3
+_OBJECT, _INT, _STR, _PACKED, _OBJECTS = 0, 1, 2, 3, 26
 _SETS: dict[type, int] = {set: 4, frozenset: 5}
 
 
@@ -323,9 +355,9 @@ def _is_model(kind: type) -> bool:
 
 
 def _model_state(value: Any) -> list[Any]:
-    # Declared fields only: the values of cached properties live in __dict__ too.
-    declared = type(value).__pydantic_fields__
-    attributes = {name: item for name, item in value.__dict__.items() if name in declared}
+    # Besides the fields, __dict__ holds what an SDK notes there (`_request_id`), and the values of cached properties.
+    kind = type(value)
+    attributes = {k: v for k, v in value.__dict__.items() if not isinstance(getattr(kind, k, None), cached_property)}
     private = value.__pydantic_private__
     return [attributes, value.__pydantic_extra__, sorted(value.__pydantic_fields_set__), private]
 

@@ -230,7 +230,7 @@ class StoreConformance:
             assert [self.pack(key) for key in keys] == asyncio.run(work())
 
     def test_event_loops_may_run_side_by_side(self) -> None:
-        async def work(number: int) -> int:
+        async def work() -> int:
             wrong = 0
             for _ in range(_ROUNDS // 4):
                 key = _key()
@@ -238,7 +238,7 @@ class StoreConformance:
                 wrong += self.pack(key) != await self.store.aget(key)
             return wrong
 
-        assert [0] * _THREADS == self._together(lambda number: asyncio.run(work(number)))
+        assert [0] * _THREADS == self._together(lambda _: asyncio.run(work()))
 
     def test_closing_twice_is_fine_and_using_it_again_as_well(self) -> None:
         key = _key()

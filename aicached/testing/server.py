@@ -171,11 +171,11 @@ class ModelServer:
         except ConnectionError:
             pass
         except asyncio.CancelledError:
+            # Not raised again: before Python 3.12 asyncio logs a traceback for a connection that ends so.
             writer.transport.abort()
-            raise
         finally:
             writer.close()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
 
     async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> None:

@@ -18,7 +18,7 @@ from .canonical import form
 from .errors import ConfigurationError, UnkeyableArgument
 from .naming import identity
 
-__all__ = ["Binder", "Subject", "subject_of"]
+__all__ = ["Binder", "Subject", "check_names", "colour_of", "subject_of"]
 
 POSITIONAL, KEYWORDS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
@@ -55,6 +55,29 @@ def subject_of(call: Any) -> Subject:
     return Subject(method, (call,), method=True) if inspect.isfunction(method) else Subject(call)
 
 
+def colour_of(call: Any) -> str:
+    """
+    Return ``"async"`` for what is a coroutine function or async generator function at the bottom, else ``"sync"``.
+
+    The bottom is below partials, bound methods, classmethod and staticmethod objects, ``__call__`` and ``__wrapped__``:
+    ``create`` of the async SDK clients is a plain function around a coroutine function.
+    """
+    for _ in range(50):
+        if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
+            return "async"
+        if isinstance(call, functools.partial):
+            call = call.func
+        elif hasattr(call, "__func__"):
+            call = call.__func__
+        elif hasattr(call, "__wrapped__"):
+            call = call.__wrapped__
+        elif not inspect.isroutine(call) and inspect.isfunction(getattr(type(call), "__call__", None)):  # noqa: B004
+            call = type(call).__call__
+        else:
+            return "sync"
+    return "sync"
+
+
 class Binder:
     """
     Bind arguments to the parameters that count.
@@ -78,7 +101,8 @@ class Binder:
         except (TypeError, ValueError):  # builtins without a signature
             parameters = None
         self.parameters = parameters
-        self.open = parameters is None or any(p.kind is KEYWORDS for p in parameters)
+        self.rest = next((p.name for p in parameters or () if p.kind is KEYWORDS), None)
+        self.open = parameters is None or self.rest is not None
         self.names: list[str] = []
         self.bind: Callable[..., list[Any]] | None = None
         self.leads = False
@@ -110,6 +134,20 @@ class Binder:
             edit(bound)
         return bound
 
+    def named(self, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a call under the names that people know them by."""
+        if bound is None:
+            return {f"args[{index}]": value for index, value in enumerate(args)} | dict(kwargs)
+        result: dict[str, Any] = {}
+        for name, value in zip(self.names, bound, strict=True):
+            if name == self.rest:
+                result |= value
+            elif name.endswith("?"):
+                result[name.rstrip("?")] = value and value[0]
+            else:
+                result[name] = value
+        return result
+
     def _edit_defaults(self, counted: list[inspect.Parameter]) -> None:
         """A default that cannot be keyed counts as the default, left out or passed; all else there goes in a list."""
         given = [(i, p.default) for i, p in enumerate(counted) if p.default is not p.empty]
@@ -134,7 +172,8 @@ class Binder:
     ) -> None:
         rest = next((i for i, p in enumerate(counted) if p.kind is KEYWORDS), None)
         positions = {p.name: i for i, p in enumerate(counted) if i != rest}
-        listed = frozenset(key) - named if key is not None else None
+        whole = key is None or (rest is not None and counted[rest].name in key)
+        listed = None if whole else frozenset(key or ()) - named
         inside = {name: function for name, function in normalize.items() if name not in named}
         for name, function in normalize.items():
             if name in positions:

@@ -73,7 +73,7 @@ class Cache:
             raise ConfigurationError("namespace: it takes a non-empty string")
         self.defaults = declare(defaults, "Cache()")
         self.max_value_bytes = _count(max_value_bytes, "max_value_bytes") or 0
-        self.require_scope = require_scope
+        self.require_scope = _flag(require_scope, "require_scope")
         self.hooks = _hooks(hooks)
         self.prices: Prices = {} if prices is None else checked_prices(prices)
         self.trusted_classes, self.trusted_modules = _trusted(trust)
@@ -144,6 +144,12 @@ def _count(value: Any, name: str) -> int | None:
     return value
 
 
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: it takes True or False, not {value!r}")
+    return value
+
+
 def _timeout(value: Any) -> float:
     timeout = seconds(value, "timeout")
     if not timeout:
@@ -152,15 +158,15 @@ def _timeout(value: Any) -> float:
 
 
 def _hooks(hooks: Any) -> tuple[Callable[[CacheStatus], Any], ...]:
-    given: tuple[Any, ...] = (hooks,) if callable(hooks) else tuple(hooks)
-    if not all(map(callable, given)):
+    given = [hooks] if callable(hooks) else hooks
+    if not isinstance(given, Iterable) or not all(map(callable, given)):
         raise ConfigurationError("hooks: it takes callables of one CacheStatus")
-    return given
+    return tuple(given)
 
 
 def _trusted(trust: Any) -> tuple[list[type], list[str]]:
-    items = [trust] if isinstance(trust, (str, type)) else list(trust)
-    if not all(isinstance(item, (str, type)) for item in items):
+    items = [trust] if isinstance(trust, (str, type)) else trust
+    if not isinstance(items, Iterable) or not all(isinstance(item, (str, type)) for item in items):
         raise ConfigurationError("trust: it takes classes, and names of modules")
     return [t for t in items if isinstance(t, type)], [t for t in items if isinstance(t, str)]
 

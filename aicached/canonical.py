@@ -93,9 +93,10 @@ def _odd_mapping(value: Mapping[Any, Any]) -> list[Any]:
 def pack(tree: Any) -> bytes:
     """Return the bytes of a canonical form."""
     try:
-        return native(tree)  # type: ignore[no-any-return]
-    except (OverflowError, UnicodeEncodeError):
-        return native(_spelled(tree))  # type: ignore[no-any-return]
+        try:
+            return native(tree)  # type: ignore[no-any-return]
+        except (OverflowError, UnicodeEncodeError):
+            return native(_spelled(tree))  # type: ignore[no-any-return]
     except (ValueError, RecursionError):
         raise UnkeyableArgument("nested too deep, or in a circle") from None
 
@@ -119,8 +120,11 @@ def _spelled(tree: Any) -> Any:
     return tree
 
 
+NO_CONTENT = "has no content to make a key of"
+
+
 def _unkeyable(value: Any, why: str = "") -> UnkeyableArgument:
-    return UnkeyableArgument(f"a {'.'.join(identity(type(value)))} has no content to make a key of{why}")
+    return UnkeyableArgument(f"a {'.'.join(identity(type(value)))} {NO_CONTENT}{why}")
 
 
 # What the types of the standard library are made of ------------------------------------------------------------------
@@ -137,9 +141,10 @@ def _zone(value: Any) -> Any:
         return None
     if (key := getattr(zone, "key", None)) is not None and type(key) is str:
         return ["zone", key]
-    if isinstance(value, datetime.time) and zone.utcoffset(None) is None:
+    offset = value.utcoffset()
+    if offset is None:
         raise _unkeyable(zone, ": its offset depends on the date")
-    return [*identity(type(zone)), value.utcoffset().total_seconds(), value.tzname()]
+    return [*identity(type(zone)), offset.total_seconds(), value.tzname()]
 
 
 def _moment(value: Any) -> list[Any]:
@@ -159,7 +164,7 @@ def _builtin(value: Any) -> list[Any]:
     owner = getattr(value, "__self__", None)
     if owner is None or isinstance(owner, (types.ModuleType, type)):
         return tagged("builtin", *identity(value))
-    return tagged("builtin", type(owner).__qualname__, value.__name__, form(owner))
+    return tagged("builtin", *identity(type(owner)), value.__name__, form(owner))
 
 
 def _path(value: pathlib.PurePath) -> list[Any]:
@@ -192,6 +197,7 @@ TABLE: dict[type, Callable[[Any], Any]] = {
     datetime.datetime: _moment,
     datetime.timedelta: lambda value: tagged("timedelta", value.days, value.seconds, value.microseconds),
     datetime.timezone: lambda value: tagged("timezone", value.utcoffset(None).total_seconds(), value.tzname(None)),
+    **dict.fromkeys((pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath), _path),
     re.Pattern: lambda value: tagged("pattern", form(value.pattern), value.flags),
     functools.partial: _partial,
     types.MethodType: _method,
@@ -262,7 +268,7 @@ def resolve(kind: type) -> Callable[[Any], Any]:
         return _content(kind.__cache_key__)  # type: ignore[attr-defined]
     if (found := _BY_NAME.get((kind.__module__, kind.__qualname__))) is not None:
         return found
-    for recognize in (_enum, _path_kind, _client_kind, *RECOGNIZERS, _record, _model, _subclass):
+    for recognize in (_enum, _client_kind, *RECOGNIZERS, _record, _named_tuple, _model, _subclass):
         if (way := recognize(kind)) is not None:
             return way
     return lambda value: _raise(_unkeyable(value))
@@ -276,12 +282,16 @@ def _enum(kind: type) -> Callable[[Any], Any] | None:
     if issubclass(kind, Flag):  # a composite flag has no name of its own
         return lambda value: tagged("enum", *identity(kind), form(value.value))
     if issubclass(kind, Enum):
-        return lambda value: tagged("enum", *identity(kind), value.name)
+        return lambda value: tagged("enum", *identity(kind), value.name, _worth(value.value))
     return None
 
 
-def _path_kind(kind: type) -> Callable[[Any], Any] | None:
-    return _path if issubclass(kind, pathlib.PurePath) else None
+def _worth(value: Any) -> Any:
+    """Return the form of a member's value; where it has none, the member's name tells it alone."""
+    try:
+        return [form(value)]
+    except UnkeyableArgument:
+        return None
 
 
 def _client_kind(kind: type) -> Callable[[Any], Any] | None:
@@ -293,35 +303,40 @@ def _client_kind(kind: type) -> Callable[[Any], Any] | None:
         provider = providers.of_client(value)
         if provider is None:
             raise _unkeyable(value)
-        return tagged("client", *identity(kind), form(provider.describe(value)))
+        return client_form(value, provider.describe(value))
 
     return client
 
 
+def client_form(client: Any, description: list[Any]) -> Any:
+    """Return the form of an SDK's client, or resource, that is described so."""
+    return tagged("client", *identity(type(client)), form(description))
+
+
 def _record(kind: type) -> Callable[[Any], Any] | None:
-    """Recognize dataclasses, attrs classes and named tuples: a class and its fields."""
-    names: Iterable[str] | None = None
+    """Recognize dataclasses and attrs classes: a class, its fields, and its items where it is a list or a dict too."""
     if dataclasses.is_dataclass(kind):
-        names = [field.name for field in dataclasses.fields(kind)]
+        names = sorted(field.name for field in dataclasses.fields(kind))
     elif isinstance(getattr(kind, "__attrs_attrs__", None), tuple):
-        names = [field.name for field in kind.__attrs_attrs__]  # type: ignore[attr-defined]
-    elif issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
-        return lambda value: tagged("object", *identity(kind), list(value._fields), sequence(value))
-    if names is None:
+        names = sorted(field.name for field in kind.__attrs_attrs__)  # type: ignore[attr-defined]
+    else:
         return None
-    known = frozenset(names)
+    base = _listed(kind)
 
     def fields(value: Any) -> Any:
-        own = [name for name in getattr(value, "__dict__", ()) if name not in known and not _derived(kind, name)]
-        if own:
-            raise _unkeyable(value, f": it has {', '.join(sorted(own))} beside its fields")
-        return tagged("object", *identity(kind), {name: form(getattr(value, name, ...)) for name in sorted(known)})
+        own = _own(value, kind, object, names)
+        values = {name: form(getattr(value, name)) for name in names if hasattr(value, name)}
+        items = [] if base is None else [_plainly(value, base)]
+        return tagged("object", *identity(kind), values, *items, *own)
 
     return fields
 
 
-def _derived(kind: type, name: str) -> bool:
-    return isinstance(getattr(kind, name, None), functools.cached_property)
+def _named_tuple(kind: type) -> Callable[[Any], Any] | None:
+    if not (issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)):
+        return None
+    names = sequence(kind._fields)  # type: ignore[attr-defined]
+    return lambda value: tagged("object", *identity(kind), names, _plainly(value, tuple), *_own(value, kind, tuple))
 
 
 def _model(kind: type) -> Callable[[Any], Any] | None:
@@ -329,46 +344,90 @@ def _model(kind: type) -> Callable[[Any], Any] | None:
     if not (hasattr(kind, "__pydantic_fields__") and hasattr(kind, "model_dump")):
         return None
 
+    name = _model_name(kind)
+
     def fields(value: Any) -> Any:
         declared = kind.__pydantic_fields__
         values = {name: form(value.__dict__[name]) for name in sorted(declared) if name in value.__dict__}
-        return tagged("object", *identity(kind), values, mapping(value.__pydantic_extra__ or {}))
+        return tagged("object", *name, values, mapping(value.__pydantic_extra__ or {}))
 
     return fields
 
 
+def _model_name(kind: Any) -> list[Any]:
+    """Name a generic by its origin and arguments: it claims to be of the module that asked for `Box[int]` first."""
+    generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
+    try:
+        return [*identity(generic.get("origin") or kind), *map(form, generic.get("args") or ())]
+    except UnkeyableArgument:
+        return [*identity(kind)]
+
+
 def _subclass(kind: type) -> Callable[[Any], Any] | None:
     """Recognize an instance of a subclass of a listed type: its class and its content, no attributes of its own."""
-    base = next((base for base in kind.__mro__[1:-1] if base in TABLE), None)
-    if base is None or base is types.ModuleType:
+    base = _listed(kind)
+    if base is None:
         return None
-
-    def content(value: Any) -> Any:
-        if getattr(value, "__dict__", None) or any(_filled(value, name) for name in _slots(kind, base)):
-            raise _unkeyable(value, ": it has attributes of its own")
-        return tagged("object", *identity(kind), TABLE[base](_EXACT.get(base, _same)(value)))
-
-    return content
+    return lambda value: tagged("object", *identity(kind), _plainly(value, base), *_own(value, kind, base))
 
 
-def _same(value: Any) -> Any:
-    return value
+def _listed(kind: type) -> type | None:
+    """Return the listed type that *kind* derives from, None where there is none."""
+    for base in kind.__mro__[1:-1]:
+        if (way := _BY_NAME.get((base.__module__, base.__qualname__))) is not None:
+            TABLE.setdefault(base, way)
+        if base in TABLE and base is not types.ModuleType:
+            return base
+    return None
 
 
-#: The plain value inside an instance of a subclass, past whatever ``__str__`` and the like the subclass defines.
+def _plainly(value: Any, base: type) -> Any:
+    return TABLE[base](_EXACT[base](value) if base in _EXACT else value)
+
+
+#: The plain value inside an instance of a subclass, past whatever ``__str__``, ``__iter__`` and the like say there.
 _EXACT: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__pos__,
     float: float.__pos__,
+    complex: complex.__pos__,
+    list: lambda value: list.__getitem__(value, slice(None)),
+    tuple: lambda value: tuple.__getitem__(value, slice(None)),
     bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    bytearray: lambda value: bytearray.__getitem__(value, slice(None)),
+    set: lambda value: [*set.__iter__(value)],
+    frozenset: lambda value: [*frozenset.__iter__(value)],
+    dict: lambda value: dict(dict.items(value)),
 }
 
 
-def _slots(kind: type, base: type) -> Iterable[str]:
+def _own(value: Any, kind: type, base: type, declared: Iterable[str] = ()) -> list[Any]:
+    """
+    Return the type arguments that an instance was made with (``Box[int](1)``), if any.
+
+    Raises:
+        UnkeyableArgument: it has attributes of its own, beside the declared ones and what is worked out from them.
+    """
+    found = [*getattr(value, "__dict__", ()), *_filled_slots(value, kind, base)]
+    own = [name for name in found if name not in declared and not _derived(kind, name)]
+    if own == ["__orig_class__"]:
+        return [form(value.__orig_class__)]
+    if own:
+        raise _unkeyable(value, f": it has {', '.join(sorted(own))} beside its {'fields' if declared else 'content'}")
+    return []
+
+
+def _derived(kind: type, name: str) -> bool:
+    return isinstance(getattr(kind, name, None), functools.cached_property)
+
+
+def _filled_slots(value: Any, kind: type, base: type) -> Iterable[str]:
     for above in kind.__mro__[: kind.__mro__.index(base)]:
+        if "__attrs_attrs__" in above.__dict__:  # its slots are its fields, and what it works out from them
+            continue
         slots = above.__dict__.get("__slots__", ())
-        yield from (slots,) if isinstance(slots, str) else slots
-
-
-def _filled(value: Any, name: str) -> bool:
-    return name not in ("__dict__", "__weakref__") and hasattr(value, name)
+        for name in (slots,) if isinstance(slots, str) else slots:
+            hidden = name.startswith("__") and not name.endswith("__")
+            slot = f"_{above.__name__.lstrip('_')}{name}" if hidden else name
+            if slot not in ("__dict__", "__weakref__") and hasattr(value, slot):
+                yield slot

@@ -48,11 +48,10 @@ class Classes:
             self.known.setdefault(identity(each), each)
 
     def beside(self, more: Iterable[type]) -> Classes:
-        """Return these and *more*."""
-        joined = Classes((), self.modules)
-        joined.known = dict(self.known)
-        for cls in more:
-            joined.allow(cls)
+        """Return these and *more*, which stand before those of the same name."""
+        joined = Classes(more)
+        joined.modules = self.modules
+        joined.known = {**self.known, **joined.known}
         return joined
 
     def find(self, module: str, name: str) -> type | None:

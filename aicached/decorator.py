@@ -19,8 +19,9 @@ import wrapt
 from .cache import cache_for, default_cache
 from .call import Call
 from .errors import ConfigurationError, UnkeyableArgument
+from .plan import Plan
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
-from .site import Plan, Site, check_decorable, declared_options, finish
+from .site import Site, check_decorable, declared_options, finish
 from .status import CacheInfo
 from .typing import AsyncCached, Cached, Decorator
 
@@ -36,14 +37,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Methods:
+if TYPE_CHECKING:
+
+    class _Wrapper:
+        """Say what a wrapper has; annotations in the real classes would stand before those of the function."""
+
+        _self_site: Site
+        __wrapped__: Any
+else:
+    _Wrapper = object
+
+
+class _Methods(_Wrapper):
     """Give a wrapper, bound or not, its ``cache_*`` methods."""
 
     __slots__ = ()
     #: Lets the layers below look through the wrapper, without knowing it.
     __aicached__ = True
-    _self_site: Site
-    __wrapped__: Any
 
     def _self_target(self, args: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
         """Return the origin, what it is bound to, and the arguments without that."""
@@ -322,7 +332,7 @@ def patch(target: str, /, *, cache: Any = None, **options: Any) -> Patch:
         ConfigurationError: nothing is there, or it is cached already.
     """
     module, colon, path = target.partition(":")
-    if not colon or not path:
+    if not colon or not path or not module:
         raise ConfigurationError(f'patch(): it takes "module:qualified.name", not {target!r}')
     *holders, name = path.split(".")
     try:

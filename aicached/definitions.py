@@ -7,24 +7,27 @@ would get the new source's digest; decorators, line numbers and file names say n
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import dis
 import hashlib
 import importlib.metadata
 import inspect
+import itertools
 import sys
 import types
 import typing
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Any
 
-from .canonical import RECOGNIZERS, TABLE, form, mapping, pack, sequence, tagged
+from .canonical import RECOGNIZERS, TABLE, form, pack, sequence, tagged
 from .errors import UnkeyableArgument
 from .naming import identity
 
-__all__ = ["cells", "code_digest", "code_names", "distribution_of", "function_form", "plain_function"]
+__all__ = ["cells", "code_digest", "code_names", "distribution_of", "function_form", "layers", "plain_function"]
 
 CONSTANTS = (str, int, float, bool, complex, bytes, type(None))
 
@@ -53,11 +56,22 @@ def code_digest(code: types.CodeType) -> bytes:
     parts = (
         code.co_code,
         getattr(code, "co_exceptiontable", b""),
-        [_constant(value) for value in code.co_consts],
+        [None if index == _line(code) else _constant(value) for index, value in enumerate(code.co_consts)],
         [list(names) for names in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)],
         [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags],
     )
     return hashlib.sha256(pack(list(parts))).digest()
+
+
+def _line(code: types.CodeType) -> int | None:
+    """Return where a class body keeps its own line number, among its constants; nothing else may read it there."""
+    if "__firstlineno__" not in code.co_names:
+        return None
+    steps = list(dis.get_instructions(code))
+    reads = [step.arg for step in steps if step.opname == "LOAD_CONST"]
+    pairs = itertools.pairwise(steps)
+    stored = [step.arg for step, then in pairs if then.opname == "STORE_NAME" and then.argval == "__firstlineno__"]
+    return stored[0] if stored and reads.count(stored[0]) == 1 else None
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -68,23 +82,25 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from nested(value)
 
 
-_LOADS = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
+_LOADS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
 _ATTRIBUTES = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
 _STORES = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
+#: They say where code lives, not what it does.
+_WHERE = frozenset("__name__ __file__ __path__ __cached__ __package__ __spec__ __loader__ __builtins__".split())
 
 
 @lru_cache(maxsize=4096)
 def code_names(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
     """
     Return the globals that *code* names and does not assign, each with the attributes read from it: ``("np", "pi")``.
-
-    A name such as ``__file__`` says where code lives, not what it does, and is left out.
     """
     chains: set[tuple[str, ...]] = set()
     assigned: set[str] = set()
     for part in nested(code):
         chain: tuple[str, ...] = ()
         for step in dis.get_instructions(part):
+            if step.opname == "EXTENDED_ARG":  # the first half of the next instruction
+                continue
             if chain and step.opname in _ATTRIBUTES:
                 chain = (*chain, str(step.argval))
                 continue
@@ -93,8 +109,7 @@ def code_names(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
             if step.opname in _STORES:
                 assigned.add(str(step.argval))
         chains.add(chain)
-    kept = (chain for chain in chains if chain and chain[0] not in assigned and not chain[0].startswith("__"))
-    return tuple(sorted(kept))
+    return tuple(sorted(chain for chain in chains if chain and chain[0] not in assigned and not _WHERE & {*chain}))
 
 
 # Functions -----------------------------------------------------------------------------------------------------------
@@ -103,6 +118,18 @@ def code_names(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
 def plain_function(value: Any) -> Any:
     """Return the function of ours inside *value*: through ``__wrapped__`` of a cached function, else *value* itself."""
     return getattr(value, "__wrapped__", value) if getattr(value, "__aicached__", False) else value
+
+
+def layers(function: Any) -> list[types.FunctionType]:
+    """Return the plain functions in a stack of decorators, the outermost first: along ``__wrapped__``."""
+    found: list[types.FunctionType] = []
+    for _ in range(50):
+        function = getattr(function, "__func__", function)
+        if isinstance(function, types.FunctionType):
+            found.append(function)
+        if (function := getattr(function, "__wrapped__", None)) is None or function in found:
+            break
+    return found
 
 
 def cells(function: types.FunctionType) -> list[tuple[str, Any]]:
@@ -121,23 +148,32 @@ def _code_form(function: types.FunctionType) -> Any:
     return distribution_of(function.__module__ or "") or code_digest(function.__code__)
 
 
-def function_form(function: types.FunctionType, within: tuple[Any, ...] = ()) -> list[Any]:
+def function_form(
+    function: types.FunctionType, within: tuple[Any, ...] = (), held: Callable[[Any], Any] = form
+) -> list[Any]:
     """
-    Return the form of a function given as an argument: name, code, defaults, and what it closes over.
+    Return the form of a function: name, code, annotations, defaults, and what it closes over.
 
-    *within* are the functions whose closures lead here: one of them met again stands for itself by its depth, so that a
-    recursive inner function has a form.
+    Args:
+        function: a plain function.
+        within: the functions whose closures lead here: one of them met again stands for itself by its depth, so that a
+            recursive inner function has a form.
+        held: what makes the forms of its defaults and of what it closes over.
     """
     chain = (*within, function)
     closure = {}
     for name, value in cells(function):
         if isinstance(value, types.FunctionType):
             met = chain.index(value) if value in chain else None
-            closure[name] = function_form(value, chain) if met is None else tagged("recursion", met)
+            closure[name] = function_form(value, chain, held) if met is None else tagged("recursion", met)
         else:
-            closure[name] = form(value)
-    defaults = [form(function.__defaults__), mapping(function.__kwdefaults__ or {})]
-    return tagged("function", *identity(function), _code_form(function), defaults, mapping_of_forms(closure))
+            closure[name] = held(value)
+    return tagged(
+        "function", *identity(function), _code_form(function), _annotations(function),
+        [held(value) for value in function.__defaults__ or ()],
+        mapping_of_forms({name: held(value) for name, value in (function.__kwdefaults__ or {}).items()}),
+        mapping_of_forms(closure),
+    )  # fmt: skip
 
 
 def mapping_of_forms(forms: dict[str, Any]) -> dict[str, Any]:
@@ -167,20 +203,51 @@ def distribution_of(module: str) -> str | None:
 
 # Classes and type expressions ----------------------------------------------------------------------------------------
 
-_class_forms: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+#: id -> (the classes that the form was made of, each with its members then; the form).
+_class_forms: dict[int, tuple[list[tuple[type, dict[str, Any]]], Any]] = {}
+#: The classes met so far while the form of one is being made.
+_met: ContextVar[list[tuple[type, dict[str, Any]]] | None] = ContextVar("aicached classes met", default=None)
 
 
 def class_form(cls: type) -> Any:
-    """Return the form of a class: name, JSON schema where it has one, else annotations, constants, code and bases."""
-    known = _class_forms.get(cls)
-    if known is None:
-        known = _class_forms[cls] = tagged("class", *identity(cls), _class_content(cls))
-    return known
+    """
+    Return the form of a class: name, JSON schema where it has one, else annotations, constants, code and bases.
+
+    A form is remembered while the members of every class in it are the same objects. A class met again within one form
+    stands there by its name.
+    """
+    if cls.__module__ == "builtins":
+        return tagged("class", *identity(cls), None)
+    met = _met.get()
+    if met is not None:
+        if any(cls is each for each, _ in met):
+            return tagged("class", *identity(cls))
+        met.append((cls, dict(vars(cls))))
+        return tagged("class", *identity(cls), _class_content(cls))
+    known = _class_forms.get(id(cls))
+    if known is None or not all(_unchanged(vars(each), members) for each, members in known[0]):
+        known = _remembered(cls)
+    return known[1]
+
+
+def _remembered(cls: type) -> tuple[list[tuple[type, dict[str, Any]]], Any]:
+    met = [(cls, dict(vars(cls)))]
+    token = _met.set(met)
+    try:
+        made = tagged("class", *identity(cls), _class_content(cls))
+    finally:
+        _met.reset(token)
+    if len(_class_forms) >= 1000:  # classes made at run time, one per request
+        _class_forms.clear()
+    _class_forms[id(cls)] = (met, made)
+    return met, made
+
+
+def _unchanged(members: Mapping[str, Any], last: dict[str, Any]) -> bool:
+    return len(members) == len(last) and all(members.get(name, last) is value for name, value in last.items())
 
 
 def _class_content(cls: type) -> Any:
-    if cls.__module__ == "builtins":
-        return None
     if (schema := _schema(cls)) is not None:
         return form(schema)
     if (release := distribution_of(cls.__module__)) is not None:
@@ -189,7 +256,7 @@ def _class_content(cls: type) -> Any:
         return None
     if issubclass(cls, Enum):
         return [[name, _member(member.value)] for name, member in cls.__members__.items()]
-    members = {name: _member(value) for name, value in sorted(vars(cls).items()) if not _incidental(name)}
+    members = {name: _member(value) for name, value in sorted(vars(cls).items()) if not _incidental(cls, name)}
     return [
         _annotations(cls),
         {name: made for name, made in members.items() if made is not None},
@@ -197,7 +264,9 @@ def _class_content(cls: type) -> Any:
     ]
 
 
-def _incidental(name: str) -> bool:
+def _incidental(cls: type, name: str) -> bool:
+    if name == "__doc__" and dataclasses.is_dataclass(cls):  # one that `dataclass` wrote holds the repr of defaults
+        return (cls.__doc__ or "").startswith(f"{cls.__name__}(")
     return name in ("__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "__dict__", "__weakref__")
 
 
@@ -211,15 +280,34 @@ def _schema(cls: type) -> Any:
         return None
 
 
-def _annotations(cls: type) -> dict[str, Any]:
-    return {name: _type_form(value) for name, value in sorted(inspect.get_annotations(cls).items())}
+def _annotations(thing: Any) -> dict[str, Any]:
+    """Return the forms of a class's or function's annotations; of those that are text, what they say, where it is."""
+    made = {}
+    for name, value in sorted(inspect.get_annotations(thing).items()):
+        made[name] = _type_form(value)
+        if isinstance(value, str):
+            with contextlib.suppress(Exception):  # a name under TYPE_CHECKING, or of a function's own scope
+                made[name] = [value, _type_form(_evaluated(thing, value))]
+    return made
+
+
+def _evaluated(thing: Any, text: str) -> Any:
+    if isinstance(thing, type):
+        return eval(_compiled(text), vars(sys.modules[thing.__module__]), dict(vars(thing)))  # noqa: S307
+    return eval(_compiled(text), thing.__globals__)  # noqa: S307
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> types.CodeType:
+    return compile(text, "<annotation>", "eval")
 
 
 def _type_form(value: Any) -> Any:
+    """Return the form of an annotation; of what has none, such as ``Field(gt=0)``, the type."""
     try:
         return form(value)
     except UnkeyableArgument:
-        return tagged("type", *identity(type(value)))
+        return tagged("type", *identity(type(value)), [_type_form(part) for part in typing.get_args(value)])
 
 
 def _member(value: Any) -> Any:
@@ -233,12 +321,14 @@ def _member(value: Any) -> Any:
         value = value.func
     value = plain_function(value)
     if isinstance(value, types.FunctionType):
-        return tagged("code", code_digest(value.__code__), _constants(value))
+        return tagged("code", code_digest(value.__code__), _annotations(value), _constants(value))
     return form(value) if is_constant(value) else None
 
 
 def _constants(function: types.FunctionType) -> list[Any]:
-    return [form(value) for value in function.__defaults__ or () if is_constant(value)]
+    """Return the constants among a method's defaults and what it closes over, each with its place."""
+    held = [*enumerate(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items(), *cells(function)]
+    return [[place, form(value)] for place, value in held if is_constant(value)]
 
 
 def _expression(value: Any) -> list[Any]:
@@ -251,7 +341,7 @@ def _expression(value: Any) -> list[Any]:
 def _type_kind(kind: type) -> Callable[[Any], Any] | None:
     if issubclass(kind, type):
         return class_form
-    if kind.__module__ in ("typing", "typing_extensions", "types") and kind.__name__ in (
+    if kind.__module__ in ("typing", "typing_extensions", "types", "collections.abc") and kind.__name__ in (
         "_GenericAlias", "GenericAlias", "_LiteralGenericAlias", "_AnnotatedAlias", "_UnionGenericAlias", "UnionType",
         "Union", "_CallableGenericAlias", "_ConcatenateGenericAlias", "_UnpackGenericAlias",
     ):  # fmt: skip

@@ -12,24 +12,23 @@ during the computation wins), make the key again (each attempt), call, ask the r
 
 from __future__ import annotations
 
-import inspect
 from contextlib import suppress
 from contextvars import Token
 from typing import Any
 
 from .call import Call
-from .codec import new_version, open_entry, seal
+from .codec import open_entry, seal
 from .context import CURRENT, CurrentCall
-from .entry import Entry, Meta
-from .errors import StoreError, UnstorableValue
+from .entry import Entry
+from .errors import StoreError
+from .keeping import entry_of, measure, objection
 from .lanes import Lane
 from .policy import FRESH, judge
 from .retry import transient
 from .runtime import Outcome, Runtime
-from .savings import usage_of
 from .status import Counts
 from .stores.base import Store
-from .values import IMMUTABLE, Undecodable, decode, encode
+from .values import Undecodable, decode
 
 __all__ = ["Engine"]
 
@@ -116,7 +115,7 @@ class Engine:
             call.detail = f"undecodable: {error}"
             call.facts.counts.errors += 1
             return None
-        if entry.meta.rules != call.facts.rules and self._objection(call, value) is not None:
+        if entry.meta.rules != call.facts.rules and objection(call, value) is not None:
             return None
         call.entry, call.hit, call.usage = entry, True, entry.meta.usage
         return True, value
@@ -170,96 +169,16 @@ class Engine:
 
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
-        facts = call.facts
+        measure(call, value)
+        if not call.mode.stores:
+            return
+        entry = entry_of(call, value, self.store.now())
+        if entry is None or call.stamps is None:
+            return
         try:
-            self._measure(call, value)
-            if not call.mode.stores:
-                return
-            entry = self._entry(call, value)
-            if entry is not None and call.stamps is not None:
-                await self._commit(rt, call, entry)
+            await self._commit(rt, call, entry)
         except StoreError as error:
             self._store_failed(call, error)
-        except UnstorableValue as error:
-            call.refuse("unstorable")
-            facts.warn("unstorable", "%s: not stored, %s", facts.name, error)
-        except Exception as error:
-            call.refuse(f"{type(error).__name__} while keeping")
-            facts.warn("keep", "%s: not stored, keeping it raised %s", facts.name, type(error).__name__)
-
-    def _measure(self, call: Call, value: Any) -> None:
-        facts = call.facts
-        try:
-            call.usage = usage_of(value, call.current.seen, facts.policy.usage, facts.prices)
-        except Exception as error:
-            facts.warn("usage", "%s: usage= raised %s; the call is not counted", facts.name, type(error).__name__)
-
-    def _entry(self, call: Call, value: Any) -> Entry | None:
-        """Return what to store; None, and the reason on the call, where the rules say no."""
-        facts, current = call.facts, call.current
-        if inspect.isawaitable(value):
-            call.refuse("awaitable")
-            facts.warn("colour", "%s returned something to await, not cached: say colour='async'", facts.name)
-            return None
-        why = current.skipped or ("arguments-changed" if call.changed else self._objection(call, value))
-        if why is not None:
-            call.refuse(why)
-            return None
-        ttl = self._lifetime(call, value)
-        if ttl == 0:
-            call.refuse("ttl=0")
-            return None
-        payload = self._payload(call, value)
-        if len(payload) > facts.max_value_bytes:
-            call.refuse("too large")
-            return None
-        whole = (value,) if type(value) in IMMUTABLE else ()
-        meta = self._meta(call)
-        return Entry(new_version(), self.store.now(), ttl, (0.0, 0.0), "value", meta, payload, whole)
-
-    def _objection(self, call: Call, value: Any) -> str | None:
-        facts = call.facts
-        try:
-            return facts.policy.objection(value, call.current.seen)
-        except Exception as error:
-            facts.warn("cache_if", "%s: not stored, cache_if= raised %s", facts.name, type(error).__name__)
-            return f"cache_if raised {type(error).__name__}"
-
-    def _lifetime(self, call: Call, value: Any) -> float | None:
-        facts = call.facts
-        try:
-            ttl = facts.policy.lifetime(value, call.current.ttl)
-        except Exception as error:
-            facts.warn("ttl", "%s: not stored, ttl raised %s", facts.name, type(error).__name__)
-            return 0.0
-        if ttl == 0 and callable(facts.policy.ttl):
-            facts.warn("ttl", "%s: ttl= returned None or 0, so the answer is not stored", facts.name)
-        return ttl
-
-    def _payload(self, call: Call, value: Any) -> bytes:
-        """Encode, and see once for each class whether what was decoded gives the same bytes."""
-        facts = call.facts
-        seen: set[type] = set()
-        payload = encode(value, facts.classes, seen)
-        if not seen <= facts.verified:
-            try:
-                same = encode(decode(payload, facts.classes), facts.classes) == payload
-            except Undecodable:
-                same = False
-            if not same:
-                raise UnstorableValue(f"a {type(value).__name__} that does not come back as it was")
-            facts.verified.update(seen)
-        return payload
-
-    def _meta(self, call: Call) -> Meta:
-        facts, current = call.facts, call.current
-        tags = facts.policy.tags
-        if callable(tags):
-            tags = tags(*call.args, **call.kwargs)
-        assert call.lane is not None
-        stamps = [stamp for stamp in call.stamps or () if stamp is not None]
-        names = tuple(sorted({*tags, *current.tags}))
-        return Meta(facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, call.lane.scope)
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else seal(entry, call.digest)

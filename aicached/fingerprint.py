@@ -12,18 +12,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import providers
-from .canonical import form, pack, tagged
+from .canonical import client_form, form, pack, tagged
 from .definitions import (
-    cells,
     code_digest,
     code_names,
     distribution_of,
     function_form,
     is_constant,
+    layers,
     mapping_of_forms,
     plain_function,
 )
@@ -60,6 +60,10 @@ class View:
         self.unfollowed: dict[str, Any] = {}
         self.version = b""
 
+    def follow(self, name: str, made: Any) -> None:
+        """Take in a form; layers of decorators may use one name for several things."""
+        self.followed[name] = [*self.followed.get(name, ()), made]
+
 
 class Fingerprint:
     """
@@ -72,19 +76,19 @@ class Fingerprint:
     """
 
     def __init__(self, function: Any, version: Any, ignore: frozenset[str]) -> None:
-        self.function = function if isinstance(function, types.FunctionType) else None
+        #: A decorator in between is a function, too; what it wraps is the one that reads the constants.
+        self.layers = layers(function)
         self.name = ":".join(identity(function))
         self.ignore = ignore
-        self.base = ["pinned", form(version)] if version is not None else ["code", self._code(function)]
-        followed = version is None and self.function is not None
-        self.chains = code_names(self.function.__code__) if followed and self.function is not None else ()
+        self.base = ["pinned", form(version)] if version is not None else ["code", *self._code(function)]
+        self.chains = [code_names(layer.__code__) if version is None else () for layer in self.layers]
         self.restless: dict[str, int] = {}
         self.view = self._look()
 
-    def _code(self, function: Any) -> Any:
-        if self.function is None:
-            return form(function) if isinstance(function, types.BuiltinFunctionType) else list(identity(function))
-        return distribution_of(self.function.__module__ or "") or code_digest(self.function.__code__)
+    def _code(self, function: Any) -> list[Any]:
+        if not self.layers:
+            return [_form_or(function, list(identity(function)))]
+        return [distribution_of(layer.__module__ or "") or code_digest(layer.__code__) for layer in self.layers]
 
     def current(self) -> bytes:
         """Return the version as it is now: 32 bytes."""
@@ -93,17 +97,18 @@ class Fingerprint:
             if place.get(name, MISSING) is not last:
                 return self.reread()
         for cell, last in view.cells:
-            if _content_of(cell) is not last:
+            if content_of(cell) is not last:
                 return self.reread()
         for parts, value, last in view.watched:
-            if not _same(parts(value), last):
+            if not same(parts(value), last):
                 return self.reread()
         return view.version
 
     def names(self) -> frozenset[str]:
         """Return every name that could be followed, so that ``ignore=`` may hold it."""
-        free = self.function.__code__.co_freevars if self.function is not None else ()
-        return frozenset((*free, *(name for chain in self.chains for name in (*chain, ".".join(chain)))))
+        free = (name for layer in self.layers for name in layer.__code__.co_freevars)
+        chains = [chain for of_layer in self.chains for chain in of_layer]
+        return frozenset((*free, *(name for chain in chains for name in (*chain, *_prefixes(chain)))))
 
     def reread(self) -> bytes:
         """Look at everything anew and return the version."""
@@ -114,23 +119,25 @@ class Fingerprint:
 
     def _look(self) -> View:
         view = View()
-        if self.function is not None:
-            self._follow_cells(view, self.function)
-            for chain in self.chains:
-                self._follow_chain(view, self.function.__globals__, chain)
+        for layer, chains in zip(self.layers, self.chains, strict=True):
+            self._follow_cells(view, layer)
+            for chain in chains:
+                self._follow_chain(view, layer.__globals__, chain)
         view.version = hashlib.sha256(pack([self.base, mapping_of_forms(view.followed)])).digest()
         return view
 
     def _follow_cells(self, view: View, function: types.FunctionType) -> None:
-        view.cells = [(cell, _content_of(cell)) for cell in function.__closure__ or ()]
-        for name, value in cells(function):
-            if name in self.ignore or is_credential(name, value) or value is ...:
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            content = content_of(cell)
+            view.cells.append((cell, content))
+            value = plain_function(content)
+            if content is MISSING or name in self.ignore or is_credential(name, value):
                 continue
-            made = self._content(view, value, closed_over=True)
+            made = self._closed_over(view, name, value)
             if made is None:
                 view.unfollowed[name] = value
             else:
-                view.followed[f"closure {name}"] = made
+                view.follow(f"closure {name}", made)
 
     def _follow_chain(self, view: View, place: dict[str, Any], chain: tuple[str, ...]) -> None:
         """Walk ``config.settings.MODEL`` through modules, and take what stands at the end if it is followed."""
@@ -144,42 +151,45 @@ class Fingerprint:
                 break
             place = vars(value)
         dotted = ".".join(walked)
-        if value is MISSING or self.ignore & {dotted, walked[-1]} or is_credential(dotted, value):
+        if value is MISSING or self.ignore & {*_prefixes(walked), walked[-1]} or is_credential(dotted, value):
             return
-        made = self._content(view, value, closed_over=False)
+        made = form(value) if is_constant(value) else self._client(view, value)
         if made is not None:
-            view.followed[dotted] = made
+            view.follow(dotted, made)
 
-    def _content(self, view: View, value: Any, *, closed_over: bool) -> Any:
-        """Return the form of *value* where it is followed, and watch it where it can change in place; else None."""
-        if is_constant(value):
-            return [form(value)]
-        if (provider := providers.of_client(value)) is not None:
-            view.clients.append(value)
-            view.watched.append((provider.parts, value, provider.parts(value)))
-            return [form(value)]
-        if not closed_over:
+    def _client(self, view: View, value: Any) -> Any:
+        """Return the form of a client, and watch it; None for anything else."""
+        provider = providers.of_client(value)
+        if provider is None:
             return None
+        parts = provider.parts(value)
+        view.clients.append(value)
+        view.watched.append((provider.parts, value, parts))
+        return client_form(value, provider.description(parts))
+
+    def _closed_over(self, view: View, name: str, value: Any) -> Any:
+        """Return the form of a closed-over value, and watch it where it can change in place; None: not followed."""
         if isinstance(value, types.FunctionType):
-            return self._closed_over_function(view, value)
-        try:
-            made = [form(value)] if _has_key(value) else None
-        except (UnkeyableArgument, RecursionError):
-            return None
-        if made is not None and not isinstance(value, type):
-            view.watched.append((_packed, value, _packed(value)))
-        return made
+            return self._closed_over_function(view, name, value)
+        if (made := self._client(view, value)) is not None or not _has_key(value):
+            return made
+        if not is_constant(value) and not isinstance(value, type):
+            view.watched.append((parts_of, value, parts_of(value)))
+        return _form_or(value, None)
 
-    def _closed_over_function(self, view: View, value: types.FunctionType) -> Any:
-        """Return the form of a function in the closure: whole where it has one, else by its name and code alone."""
-        if value is self.function:
-            return ["itself"]
-        if distribution_of(value.__module__ or "") is None:  # nobody edits an installed package's function in place
-            view.watched.append((_function_parts, value, _function_parts(value)))
+    def _closed_over_function(self, view: View, name: str, value: types.FunctionType) -> Any:
+        """Return the form of a function in the closure; what it holds and has no form itself is not followed."""
+        if value in self.layers:
+            return tagged("itself", self.layers.index(value))
+        view.watched.append((parts_of, value, parts_of(value)))
+        within = tuple(self.layers)
         try:
-            return [function_form(value, (self.function,))]
+            made = function_form(value, within)
+            pack(made)
         except (UnkeyableArgument, RecursionError):
-            return [*identity(value), code_digest(value.__code__)]
+            view.unfollowed[name] = value
+            made = function_form(value, within, lambda held: _form_or(held, MISSING))
+        return made
 
     def _warn_of_restless(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         for name in now.keys() & before.keys():
@@ -194,36 +204,53 @@ class Fingerprint:
                 )  # fmt: skip
 
 
-def _content_of(cell: types.CellType) -> Any:
+def content_of(cell: types.CellType) -> Any:
+    """Return what a cell holds, `MISSING` where that is not bound yet."""
     try:
         return cell.cell_contents
-    except ValueError:  # a name that is not bound yet
+    except ValueError:
         return MISSING
 
 
-def _same(now: Any, last: Any) -> bool:
-    """Compare part by part, by identity first: a part may be an object whose ``==`` says nothing, or raises."""
-    if type(now) is not tuple:
-        return bool(now == last)
-    try:
-        pairs = zip(now, last, strict=True)
-        return all(a is b or (type(a) is type(b) and a == b) for a, b in pairs)
-    except Exception:
-        return False
+def _prefixes(chain: Sequence[str]) -> list[str]:
+    """Return every way to say ``config.settings.MODEL`` from the front: ``config``, ``config.settings``, all of it."""
+    return [".".join(chain[: length + 1]) for length in range(len(chain))]
 
 
-def _packed(value: Any) -> bytes:
-    """Return the content of a value that can change in place; empty once it has none."""
+def _form_or(value: Any, otherwise: Any) -> Any:
     try:
-        return pack(form(value))
+        made = form(value)
+        pack(made)
     except (UnkeyableArgument, RecursionError):
-        return b""
+        return otherwise
+    return made
 
 
-def _function_parts(function: types.FunctionType) -> tuple[Any, ...]:
-    kwdefaults = tuple((function.__kwdefaults__ or {}).items())
-    contents = tuple(value for _, value in cells(function) if is_constant(value))
-    return (function.__code__, function.__defaults__, kwdefaults, contents)
+def same(now: Any, last: Any) -> bool:
+    """
+    Compare parts by identity, down through tuples, and bytes by content.
+
+    Never by ``==``: True is 1, -0.0 is 0.0, and of a stranger it may say anything. What is equal and another object is
+    looked at anew, no more.
+    """
+    if now is last or type(now) is not type(last):
+        return now is last
+    if type(now) is tuple:
+        return len(now) == len(last) and all(map(same, now, last))
+    return type(now) is bytes and now == last
+
+
+def parts_of(value: Any, within: tuple[Any, ...] = ()) -> Any:
+    """Return what can change in place of something closed over, for `same`: a function's parts, or a packed content."""
+    if is_constant(value) or isinstance(value, type) or any(value is each for each in within):
+        return value
+    if not isinstance(value, types.FunctionType):
+        made = _form_or(value, MISSING)
+        return value if made is MISSING else pack(made)
+    contents = [plain_function(content_of(cell)) for cell in value.__closure__ or ()]
+    named = value.__kwdefaults__ or {}
+    held = [*(value.__defaults__ or ()), *named.values(), *contents]
+    return (value.__code__, *named, *(parts_of(each, (*within, value)) for each in held))
 
 
 def _has_key(value: Any) -> bool:

@@ -18,10 +18,10 @@ from . import (
     providers,
 )
 from .binding import Binder, subject_of
-from .canonical import form, pack
+from .canonical import NO_CONTENT, client_form, form, pack
 from .context import Ambient, valid_scope
 from .errors import UnkeyableArgument
-from .fingerprint import Fingerprint
+from .fingerprint import Fingerprint, same
 from .lanes import Lane
 from .naming import identity
 from .policy import Policy
@@ -51,6 +51,8 @@ class Keyer:
         self.binder = Binder(self.subject.function, names, policy.ignore, policy.normalize)
         self.fingerprint = Fingerprint(self.subject.function, policy.version, policy.ignore)
         self.stamps = (stamp_key(namespace), stamp_key(namespace, "function", *self.identity))
+        #: Is the key what a function of the user's makes of the arguments?
+        self.chosen = callable(policy.key)
         self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool], Lane] = {}
         self.owner: tuple[Any, Any, str] = (None, None, "")
 
@@ -71,14 +73,11 @@ class Keyer:
         args, kwargs, method = self.arguments(instance, args, kwargs)
         mark = (self.fingerprint.current(), scope, sample, method)
         lane = self.lanes.get(mark) or self._lane(mark)
-        bound = None
+        bound = [self.policy.key(*args, **kwargs)] if self.chosen else self.binder.values(args, kwargs)
         try:
-            if callable(self.policy.key):
-                return lane, lane.digest([self.policy.key(*args, **kwargs)])
-            bound = self.binder.values(args, kwargs)
             if bound is None:
                 return lane, lane.raw_digest(args, kwargs)
-            if method and self.binder.leads:
+            if method and self.binder.leads and not self.chosen:
                 bound[0] = self._owner_digest(bound[0])
             return lane, lane.digest(bound)
         except (UnkeyableArgument, RecursionError):
@@ -109,7 +108,7 @@ class Keyer:
 
     def _lane(self, mark: tuple[bytes, tuple[str, ...], int, bool]) -> Lane:
         version, scope, sample, method = mark
-        how = "key" if callable(self.policy.key) else self.binder.names
+        how = "key" if self.chosen else self.binder.names
         prefix = [SCHEMA, self.namespace, list(self.identity), version, list(scope), sample, how, method]
         scopes = tuple(stamp_key(self.namespace, "scope", *scope[:depth]) for depth in range(1, len(scope) + 1))
         marked = hashlib.sha256(pack(list(scope))).digest()[:16] if scope else b""
@@ -125,35 +124,24 @@ class Keyer:
             return hashlib.sha256(pack(form(owner))).hexdigest()
         parts = provider.parts(owner)
         known, before, digest = self.owner
-        if known is not owner or before != parts:
-            digest = hashlib.sha256(pack(form(owner))).hexdigest()
+        if known is not owner or not same(parts, before):
+            digest = hashlib.sha256(pack(client_form(owner, provider.description(parts)))).hexdigest()
             self.owner = (owner, parts, digest)
         return digest
 
     def _unkeyable(
         self, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> UnkeyableArgument:
-        path, value = place(self.binder, bound, args, kwargs)
+        named = {"the result of key=": bound[0]} if self.chosen and bound else self.binder.named(bound, args, kwargs)
+        path, value, why = place(named)
         kind = type(value)
         name = path.partition(".")[0].partition("[")[0]
-        why = _why(value)
+        leave = "" if self.chosen else f"leave it out of the key with ignore=({name!r},); "
         return UnkeyableArgument(
-            f"{self.name}(): {path} is a {'.'.join(identity(kind))}, {why}. Ways out: leave it out of the key with "
-            f"ignore=({name!r},); name what counts with key=; teach the type with "
-            f"register_key({kind.__name__}, function); or give the class a key:\n\n"
+            f"{self.name}(): {path} is a {'.'.join(identity(kind))}, {why}. Ways out: {leave}name what counts with "
+            f"key=; teach the type with register_key({kind.__name__}, function); or give the class a key:\n\n"
             f"    def __cache_key__(self):\n        return (self.name, self.version)  # whatever changes the answer\n"
         )
-
-
-def _why(value: Any) -> str:
-    try:
-        pack(form(value))
-    except UnkeyableArgument as error:
-        _, _, reason = str(error).partition(": ")
-        return reason or "which has no content to make a key of"
-    except RecursionError:
-        pass
-    return "nested too deep, or in a circle"
 
 
 def stamp_key(*names: str) -> bytes:
@@ -161,22 +149,21 @@ def stamp_key(*names: str) -> bytes:
     return b"t" + hashlib.sha256(pack([SCHEMA, "stamp", *names])).digest()
 
 
-def place(binder: Binder, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Any]:
-    """Find the argument that has no content: the path to it, ``messages[3].content``, and the value itself."""
-    named: dict[str, Any] = dict(kwargs) | {f"args[{i}]": value for i, value in enumerate(args)}
-    if bound is not None:
-        named = dict(zip((name.rstrip("?") for name in binder.names), bound, strict=True))
+def place(named: Mapping[str, Any]) -> tuple[str, Any, str]:
+    """Find the argument that has no content: the path to it, ``messages[3].content``, the value itself, and why."""
     for name, value in named.items():
-        if not _has_form(value):
-            return _descend(name, value, 20)
-    return "the arguments", None
+        if (why := _objection(value)) is not None:
+            return _descend(name, [value], why)
+    return "an argument", None, "that was changed meanwhile"
 
 
-def _descend(path: str, value: Any, depth: int) -> tuple[str, Any]:
-    for step, child in _children(value):
-        if depth and not _has_form(child):
-            return _descend(path + step, child, depth - 1)
-    return path, value
+def _descend(path: str, line: list[Any], why: str) -> tuple[str, Any, str]:
+    """Go down from the last of *line*, which holds what led there, as long as that helps to find the place."""
+    for step, child in _children(line[-1]) if len(line) < 20 else ():
+        circle = any(child is each for each in line)
+        if not circle and (reason := _objection(child)) is not None:
+            return _descend(path + step, [*line, child], reason)
+    return path, line[-1], why
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
@@ -193,9 +180,13 @@ def _step(key: Any) -> str:
     return f".{key}" if isinstance(key, str) and key.isidentifier() and len(key) <= 40 else "[...]"
 
 
-def _has_form(value: Any) -> bool:
+def _objection(value: Any) -> str | None:
+    """Return why *value* has no key, without a word of what is in it; None where it has one."""
     try:
         pack(form(value))
-    except (UnkeyableArgument, RecursionError):
-        return False
-    return True
+    except UnkeyableArgument as error:
+        what, told, reason = str(error).partition(NO_CONTENT)
+        return (reason.removeprefix(": ") or f"which {NO_CONTENT}") if told else what
+    except RecursionError:
+        return "nested too deep, or in a circle"
+    return None

@@ -115,7 +115,7 @@ class Lane:
                 return self.known[raw]
         except KeyError:
             return self._learn(raw, bound)
-        except (TypeError, OverflowError, UnicodeEncodeError, ValueError, RecursionError):
+        except (TypeError, ValueError, OverflowError, RecursionError, BufferError):
             pass
         return self._work(bound)
 
@@ -126,7 +126,7 @@ class Lane:
     def _learn(self, raw: bytes, bound: list[Any]) -> bytes:
         try:
             tree = _learnable(raw)
-        except (_NotPlain, ValueError):
+        except (_NotPlain, ValueError, RecursionError):
             return self._work(bound)
         digest = self._work(tree, made=True)
         MEMO.learn(self.known, raw, digest)

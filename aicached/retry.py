@@ -11,6 +11,7 @@ nothing for retries, and attempts are still counted right.
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -46,13 +47,18 @@ def wait_asked(error: BaseException) -> float | None:
     """Return the seconds that the server asked to wait, None where it did not: RFC 9110, section 10.2.3."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         text = _header(error, name)
-        if text is None:
-            continue
-        try:
-            return max(0.0, float(text) / unit)
-        except ValueError:
-            return _until(text)
+        asked = None if text is None else _seconds(text, unit)
+        if asked is not None:
+            return asked
     return None
+
+
+def _seconds(text: str, unit: float) -> float | None:
+    try:
+        asked = float(text) / unit
+    except ValueError:
+        return _until(text)
+    return None if math.isnan(asked) else max(0.0, asked)
 
 
 def _until(date: str) -> float | None:

@@ -129,7 +129,8 @@ class _Encoder:
     def _state(self, value: Any, kind: type, shape: _Shape) -> list[Any]:
         """Return a list that begins with an extension type: no list of a caller's does."""
         name = _reference(kind)
-        if _resolve(name, self.classes) not in (kind, _open_origin(kind)):
+        allowed = _resolve(name, self.classes)
+        if allowed is None or allowed not in (kind, _open_origin(kind)):
             raise UnstorableValue(
                 f"a {shown(kind)} may not be made when decoding: annotate the function's result with it, "
                 f"or name it in Cache(trust=({kind.__name__},))"

@@ -23,11 +23,14 @@ _clients: dict[type, Provider | None] = {}
 def of_client(value: Any) -> Provider | None:
     """Return the provider whose client, or resource of a client, *value* is; None for anything else."""
     kind = type(value)
-    if kind not in _clients:
+    if kind in _clients:
+        return _clients[kind]
+    found = next((p for p in PROVIDERS if p.is_client(value)), None)
+    if found is not None or of_class(kind) is None:  # a client that is not finished yet says nothing about its class
         if len(_clients) > 10_000:  # classes made at run time
             _clients.clear()
-        _clients[kind] = next((p for p in PROVIDERS if p.is_client(value)), None)
-    return _clients[kind]
+        _clients[kind] = found
+    return found
 
 
 def of_answer(value: Any) -> Provider | None:

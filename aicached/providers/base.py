@@ -63,7 +63,11 @@ class Provider:
 
     def describe(self, value: Any) -> list[Any]:
         """Return what makes two clients give the same answers: no credentials, nothing that the SDK adds itself."""
-        url, organization, project, version, deployment, query, headers = self.parts(value)
+        return self.description(self.parts(value))
+
+    def description(self, parts: tuple[Any, ...]) -> list[Any]:
+        """Return what `describe` does, for parts that were taken before."""
+        url, organization, project, version, deployment, query, headers = parts
         # anthropic's `organization` is a resource that holds the client again; only text names an organization.
         names = [_text(each) for each in (organization, project, version, deployment)]
         kept = {str(k).lower(): v for k, v in headers if isinstance(v, str) and not self._secret(str(k), v)}

@@ -12,12 +12,13 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import StoreError
 
 __all__ = ["Store"]
 
+_Result = TypeVar("_Result")
 _living: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
@@ -126,7 +127,7 @@ class Store:
             raise StoreError("the store does not keep its stamps")
         return stamps
 
-    async def _apart(self, method: Callable[..., Any], *args: Any) -> Any:
+    async def _apart(self, method: Callable[..., _Result], *args: Any) -> _Result:
         return await asyncio.to_thread(method, *args) if self.blocking else method(*args)
 
 

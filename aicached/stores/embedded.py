@@ -43,7 +43,9 @@ def embedded_store(*, timeout: float, max_entries: int | None, max_bytes: int | 
     folder = cache_folder()
     if _is_remote(folder):
         folder = Path(tempfile.gettempdir()) / f"aicached-{_user()}"
-        log.warning("the cache folder is on a network file system, where SQLite is not safe; answers are kept in %s", folder)
+        log.warning(
+            "the cache folder is on a network file system, which SQLite cannot use; answers are kept in %s", folder
+        )
     if _is_writable(folder):
         return SQLiteStore(str(folder / "answers.db"), timeout=timeout, max_entries=max_entries, max_bytes=bound)
     log.warning("the cache folder %s cannot be written; answers are kept in memory, for this process alone", folder)

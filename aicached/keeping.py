@@ -1,0 +1,119 @@
+"""
+What becomes of an answer that was paid for: is it kept, for how long, and in which form.
+
+Law: nothing here breaks a call. A callback of the user's that raises, or a value that would not come back as it was,
+is a word in the status, one warning, and a count.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from .call import Call
+from .codec import new_version
+from .entry import Entry, Meta
+from .errors import UnstorableValue
+from .savings import usage_of
+from .values import IMMUTABLE, Undecodable, decode, encode
+
+__all__ = ["entry_of", "measure", "objection"]
+
+
+def measure(call: Call, value: Any) -> None:
+    """Note on the call what the answer cost."""
+    facts = call.facts
+    try:
+        call.usage = usage_of(value, call.current.seen, facts.policy.usage, facts.prices)
+    except Exception as error:
+        facts.warn("usage", "%s: usage= raised %s; the call is not counted", facts.name, type(error).__name__)
+
+
+def entry_of(call: Call, value: Any, now: float) -> Entry | None:
+    """Return what to store; None, and the reason on the call, where the rules say no."""
+    try:
+        return _entry(call, value, now)
+    except UnstorableValue as error:
+        call.refuse("unstorable")
+        call.facts.warn("unstorable", "%s: not stored, %s", call.facts.name, error)
+    except Exception as error:
+        call.refuse(f"{type(error).__name__} while keeping")
+        call.facts.warn("keep", "%s: not stored, keeping it raised %s", call.facts.name, type(error).__name__)
+    return None
+
+
+def _entry(call: Call, value: Any, now: float) -> Entry | None:
+    why = _refusal(call, value)
+    if why is not None:
+        call.refuse(why)
+        return None
+    ttl = _lifetime(call, value)
+    if ttl == 0:
+        call.refuse("ttl=0")
+        return None
+    payload = _payload(call, value)
+    if len(payload) > call.facts.max_value_bytes:
+        call.refuse("too large")
+        return None
+    whole = (value,) if type(value) in IMMUTABLE else ()
+    return Entry(new_version(), now, ttl, (0.0, 0.0), "value", _meta(call), payload, whole)
+
+
+def _refusal(call: Call, value: Any) -> str | None:
+    if inspect.isawaitable(value):
+        call.facts.warn(
+            "colour", "%s returned something to await, not cached: say colour='async' if it is async", call.facts.name
+        )
+        return "awaitable"
+    if call.current.skipped is not None:
+        return call.current.skipped
+    return "arguments-changed" if call.changed else objection(call, value)
+
+
+def objection(call: Call, value: Any) -> str | None:
+    """Return why the rules speak against an answer, None where they do not; a ``cache_if=`` that raises does."""
+    facts = call.facts
+    try:
+        return facts.policy.objection(value, call.current.seen)
+    except Exception as error:
+        facts.warn("cache_if", "%s: not stored, cache_if= raised %s", facts.name, type(error).__name__)
+        return f"cache_if raised {type(error).__name__}"
+
+
+def _lifetime(call: Call, value: Any) -> float | None:
+    facts = call.facts
+    try:
+        ttl = facts.policy.lifetime(value, call.current.ttl)
+    except Exception as error:
+        facts.warn("ttl", "%s: not stored, ttl raised %s", facts.name, type(error).__name__)
+        return 0.0
+    if ttl == 0 and callable(facts.policy.ttl):
+        facts.warn("ttl", "%s: ttl= returned None or 0, so the answer is not stored", facts.name)
+    return ttl
+
+
+def _payload(call: Call, value: Any) -> bytes:
+    """Encode, and see once for each class whether what was decoded gives the same bytes."""
+    facts = call.facts
+    seen: set[type] = set()
+    payload = encode(value, facts.classes, seen)
+    if not seen <= facts.verified:
+        try:
+            same = encode(decode(payload, facts.classes), facts.classes) == payload
+        except Undecodable:
+            same = False
+        if not same:
+            raise UnstorableValue(f"a {type(value).__name__} does not come back as it was")
+        facts.verified.update(seen)
+    return payload
+
+
+def _meta(call: Call) -> Meta:
+    facts, current = call.facts, call.current
+    tags = facts.policy.tags
+    if callable(tags):
+        tags = tags(*call.args, **call.kwargs)
+    assert call.lane is not None
+    stamps = [stamp for stamp in call.stamps or () if stamp is not None]
+    names = tuple(sorted({*tags, *current.tags}))
+    return Meta(facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, call.lane.scope)

@@ -1,0 +1,204 @@
+"""
+What the calls of one function on one cache need, put together once.
+
+Law: everything that a call depends on is taken when it is made: mode, scope, sample, key. A hit in a store that never
+blocks is answered by `Plan.peek`, without a coroutine, a `Call` or a status.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from . import providers
+from .call import Call, Facts, save
+from .classes import Classes, annotated_classes, classes_within
+from .context import MODES, PLAIN, Ambient, Mode, process_mode
+from .engine import Engine
+from .errors import UnkeyableArgument
+from .keys import Keyer
+from .lanes import Lane
+from .policy import Policy
+from .savings import Prices
+from .status import CacheStatus, Counts
+from .values import Undecodable, decode
+
+__all__ = ["MISS", "Home", "Plan"]
+
+log = logging.getLogger("aicached")
+
+#: What `Plan.peek` returns where there is no hit; None is a value.
+MISS: Any = object()
+
+
+class Home(Protocol):
+    """What a plan needs of a `Cache`."""
+
+    engine: Engine
+    namespace: str
+    defaults: dict[str, Any]
+    max_value_bytes: int
+    require_scope: bool
+    hooks: tuple[Callable[[CacheStatus], Any], ...]
+    prices: Prices
+    trusted_classes: list[type]
+    trusted_modules: list[str]
+    unfollowed: dict[tuple[str, bytes], Any]
+
+
+class Plan:
+    """
+    Hold what the calls of one function on one cache need, made once.
+
+    Args:
+        function: the callable as it was given.
+        policy: the declared rules.
+        home: the cache.
+        counts: of the function, whatever cache it is on.
+    """
+
+    def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts) -> None:
+        self.home = home
+        self.engine = home.engine
+        self.policy = policy
+        self.keyer = Keyer(function, policy, home.namespace)
+        self.warned: set[str] = set()
+        classes = Classes([*home.trusted_classes], home.trusted_modules)
+        self.facts = Facts(
+            name=self.keyer.name,
+            namespace=home.namespace,
+            policy=policy,
+            classes=classes,
+            prices=home.prices,
+            max_value_bytes=home.max_value_bytes,
+            retries_by_itself=self.retries_by_itself,
+            hooks=home.hooks,
+            warn=self.warn,
+            counts=counts,
+            rules=policy.rules(),
+        )
+        self.annotated = False
+        #: The store never blocks, and nothing but the ambient can make a call of this plan special.
+        self.plain = (
+            self.engine.near is not None
+            and policy.mode is None
+            and policy.scope is None
+            and not home.hooks
+            and not home.require_scope
+        )
+        self._warn_of_twins()
+
+    def warn(self, subject: str, message: str, *args: Any) -> None:
+        """Log a warning, once per subject."""
+        if subject not in self.warned:
+            self.warned.add(subject)
+            log.warning(message, *args)
+
+    def retries_by_itself(self) -> bool:
+        """Does a client that the function is bound to, or reads, retry failed requests by itself?"""
+        values = [*self.keyer.fingerprint.view.clients, *self.keyer.subject.lead[:1]]
+        found = ((providers.of_client(value), value) for value in values)
+        return any(provider is not None and provider.retries_by_itself(value) for provider, value in found)
+
+    def _warn_of_twins(self) -> None:
+        """Two functions of one factory that differ only in what is not followed would share their answers."""
+        view = self.keyer.fingerprint.view
+        if not view.unfollowed:
+            return
+        twins = self.home.unfollowed.setdefault((self.keyer.name, view.version), view.unfollowed)
+        for name, value in view.unfollowed.items():
+            if twins.get(name, value) is not value:
+                self.warn(
+                    "twins",
+                    "two functions named %s differ only in %r, which is a %s that they close over and that is not "
+                    "followed: they share their answers. Tell them apart with version=",
+                    self.keyer.name,
+                    name,
+                    type(value).__name__,
+                )
+
+    # A call ------------------------------------------------------------------------------------------------------
+
+    def mode(self, ambient: Ambient) -> Mode:
+        """Return what this call may do: the function's own mode overrules the ambient one, and that the process's."""
+        return MODES[self.policy.mode or ambient.mode or process_mode()]
+
+    def call(
+        self,
+        wrapped: Any,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        ambient: Ambient,
+        mode: str | None = None,
+    ) -> Call:
+        """
+        Return the call, with its key, or with none where it bypasses the cache.
+
+        Raises:
+            UnkeyableArgument: the policy says so; whatever ``key=``, ``normalize=`` and ``scope=`` raise.
+        """
+        allowed = self.mode(ambient) if mode is None else MODES[mode]
+        lane: Lane | None = None
+        digest, why = b"", None
+        scope = None if allowed.calls_only else self.keyer.scope_of(instance, args, kwargs, ambient)
+        if scope is None:
+            why = None if allowed.calls_only else self._no_scope()
+        elif self.home.require_scope and not scope:
+            why = "no scope"
+            self.warn(why, "%s: called outside of every scope, which this cache requires: not cached", self.keyer.name)
+        else:
+            try:
+                lane, digest = self.keyer.key(instance, args, kwargs, scope, ambient.sample)
+            except UnkeyableArgument as error:
+                why = self._bypass(error)
+        keyed = (instance, args, kwargs, scope or (), ambient.sample)
+        facts = self.facts if lane is None else self.facts_for(args, kwargs)
+        again = lambda: self.keyer.key(*keyed)[1]  # noqa: E731
+        made = Call(facts, wrapped, args, kwargs, allowed, lane, digest, again, ambient.traces)
+        made.detail = why
+        return made
+
+    def _no_scope(self) -> str:
+        self.warn("no scope", "%s: scope= yields None, so the call is not cached", self.keyer.name)
+        return "no scope"
+
+    def _bypass(self, error: UnkeyableArgument) -> str:
+        if self.policy.on_unkeyable == "raise":
+            raise error
+        self.warn("unkeyable", "not cached: %s", str(error).partition(" Ways out")[0])
+        return "unkeyable"
+
+    def facts_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+        """Return the facts, with the classes that came in as arguments (``response_format=Answer``) allowed."""
+        if not self.annotated:  # at the first use, when forward references can be resolved
+            self.annotated = True
+            for cls in annotated_classes(self.keyer.subject.function):
+                self.facts.classes.allow(cls)
+        for cls in classes_within((*args, *kwargs.values())):
+            self.facts.classes.allow(cls)
+        return self.facts
+
+    def peek(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient) -> Any:
+        """Return the value of a plain call's hit in a store that never blocks, else `MISS`."""
+        if not (ambient is PLAIN and self.plain and process_mode() == "on"):
+            return MISS
+        try:
+            lane, digest = self.keyer.key(instance, args, kwargs, (), 0)
+        except UnkeyableArgument:
+            return MISS
+        facts = self.facts
+        entry = self.engine.peek(lane, digest, facts.rules)
+        if entry is None:
+            return MISS
+        if entry.whole:
+            value = entry.whole[0]
+        else:
+            try:
+                value = decode(entry.payload, facts.classes)
+            except Undecodable:
+                return MISS
+        facts.counts.hits += 1
+        save(facts.counts, entry)
+        return value

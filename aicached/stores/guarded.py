@@ -1,0 +1,251 @@
+"""
+A store behind a circuit breaker: while it is down, nobody waits for it.
+
+Law: the breaker opens after three `StoreUnavailable` in a row and lets one caller try again after a second, later after
+two, four and five. Any answer, a refusal too, proves that the store lives; `WriteRefused` pauses writes alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from ..errors import StoreError, StoreUnavailable, WriteRefused
+from .base import Store
+
+__all__ = ["GuardedStore"]
+
+_FAILURES = 3
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 5.0
+_WRITE_PAUSE = 1.0
+
+_log = logging.getLogger("aicached")
+
+
+class _Pass:
+    """Watch how one kind of operation ends; one object serves all callers, as it keeps nothing about any of them."""
+
+    __slots__ = ("guard",)
+
+    def __init__(self, guard: GuardedStore) -> None:
+        self.guard = guard
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._answered()
+        elif isinstance(error, StoreUnavailable):
+            self._failed(error)
+        elif isinstance(error, Exception):
+            self._answered()
+            self.guard._translate(error)
+        else:
+            self._left()
+
+    def _answered(self) -> None:
+        self.guard._failures = 0
+
+    def _failed(self, error: StoreUnavailable) -> None:
+        self.guard._count(error)
+
+    def _left(self) -> None:
+        """Conclude nothing: the caller was cancelled or interrupted."""
+
+
+class _WritePass(_Pass):
+    """Watch a write: one that succeeds ends the pause of writes."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self.guard._refused_until is not None:
+            self.guard._write_resumed()
+        super().__exit__(kind, error, trace)
+
+
+class _Trial(_Pass):
+    """Watch the one operation that is let through while the breaker is open."""
+
+    __slots__ = ()
+
+    def _answered(self) -> None:
+        self.guard._shut()
+
+    def _failed(self, error: StoreUnavailable) -> None:
+        self.guard._prolong()
+
+    def _left(self) -> None:
+        self.guard._retry_at = self.guard.clock()
+
+
+class GuardedStore(Store):
+    """Stand before *store*: every operation ends as the store's own, or at once while it is known to be down."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self.store = store
+        self.blocking = store.blocking
+        self.opened = store.opened
+        self._failures = 0
+        self._retry_at: float | None = None  # None: the breaker is closed
+        self._pause = _FIRST_PAUSE
+        self._refused_until: float | None = None  # None: writes go through
+        self._foreign: set[type[Exception]] = set()
+        self._lock = threading.RLock()
+        self._reads, self._writes = _Pass(self), _WritePass(self)
+
+    @property
+    def address(self) -> str:
+        return self.store.address
+
+    @property
+    def available(self) -> bool:
+        """Tell whether an operation would be tried now, without trying one."""
+        return self._retry_at is None or self.clock() >= self._retry_at
+
+    def now(self) -> float:
+        return self.store.now()
+
+    def get(self, key: bytes) -> Any:
+        with self._enter():
+            return self.store.get(key)
+
+    def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        with self._enter_write():
+            self.store.set(key, data, lifetime)
+
+    def delete(self, key: bytes) -> None:
+        with self._enter():
+            self.store.delete(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Any]:
+        with self._enter():
+            return self.store.get_many(keys)
+
+    def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        with self._enter():
+            return self.store.stamps(keys)
+
+    def renew(self, key: bytes) -> None:
+        with self._enter():
+            self.store.renew(key)
+
+    def close(self) -> None:
+        with self._reads:
+            self.store.close()
+
+    async def aget(self, key: bytes) -> Any:
+        with self._enter():
+            return await self.store.aget(key)
+
+    async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        with self._enter_write():
+            await self.store.aset(key, data, lifetime)
+
+    async def adelete(self, key: bytes) -> None:
+        with self._enter():
+            await self.store.adelete(key)
+
+    async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
+        with self._enter():
+            return await self.store.aget_many(keys)
+
+    async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        with self._enter():
+            return await self.store.astamps(keys)
+
+    async def arenew(self, key: bytes) -> None:
+        with self._enter():
+            await self.store.arenew(key)
+
+    async def aclose(self) -> None:
+        with self._reads:
+            await self.store.aclose()
+
+    def fork_ends(self, child: bool) -> None:
+        if child:
+            self._lock = threading.RLock()
+
+    def _enter(self) -> _Pass:
+        return self._reads if self._retry_at is None else self._try()
+
+    def _enter_write(self) -> _Pass:
+        # Only new values pause. Deleting and renewing a stamp are invalidations: they are worth a round trip each.
+        if self._refused_until is not None and self.clock() < self._refused_until:
+            raise WriteRefused(f"store {self.address} took no writes a moment ago")
+        return self._writes if self._retry_at is None else self._try()
+
+    def _try(self) -> _Pass:
+        """Let one caller through when the pause is over; the others find the next try in the future."""
+        with self._lock:
+            if self._retry_at is None:
+                return self._reads
+            now = self.clock()
+            if now < self._retry_at:
+                raise StoreUnavailable(f"store {self.address} did not answer a moment ago")
+            # No flag "somebody is trying": who died while trying, with its thread or loop, would hold it for ever.
+            self._retry_at = now + _LONGEST_PAUSE
+        return _Trial(self)
+
+    def _count(self, error: StoreUnavailable) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures < _FAILURES or self._retry_at is not None:
+                return
+            self._pause = _FIRST_PAUSE
+            self._retry_at = self.clock() + self._pause
+        _log.warning("store %s is unavailable (%s): calls go on without it", self.address, self._reason(error))
+
+    def _prolong(self) -> None:
+        with self._lock:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._retry_at = self.clock() + self._pause
+
+    def _shut(self) -> None:
+        with self._lock:
+            if self._retry_at is None:
+                return
+            self._failures, self._retry_at = 0, None
+        _log.warning("store %s is available again", self.address)
+
+    def _translate(self, error: Exception) -> None:
+        if isinstance(error, WriteRefused):
+            self._write_refused(error)
+        elif not isinstance(error, StoreError):
+            self._name(error)
+            raise StoreError(f"store {self.address}: {type(error).__name__}") from error
+
+    def _name(self, error: Exception) -> None:
+        """Log a foreign error the first time its type is seen, without its text, which may quote data."""
+        with self._lock:
+            if type(error) in self._foreign:
+                return
+            self._foreign.add(type(error))
+        _log.warning("store %s raised %s, which is no StoreError", self.address, type(error).__qualname__)
+
+    def _reason(self, error: StoreError) -> str:
+        return str(error).removeprefix(f"{self.address}: ")
+
+    def _write_refused(self, error: WriteRefused) -> None:
+        with self._lock:
+            known, self._refused_until = self._refused_until, self.clock() + _WRITE_PAUSE
+        if known is None:
+            _log.warning("store %s takes no writes (%s): reads go on", self.address, self._reason(error))
+
+    def _write_resumed(self) -> None:
+        with self._lock:
+            if self._refused_until is None:
+                return
+            self._refused_until = None
+        _log.warning("store %s takes writes again", self.address)

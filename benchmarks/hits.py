@@ -1,0 +1,173 @@
+"""How long a hit takes, beside what one would write by hand: `python benchmarks/hits.py [--quick]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cachetools
+import diskcache
+import msgpack
+import redis
+import redis.asyncio
+from measure import Bench, afresh, answer, chat, json_key
+
+from aicached import Cache, ai_cached
+
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.servers import RedisServer
+
+ANSWER = answer()
+CALLS: list[str] = []
+
+
+def ask(model: str, messages: list[dict[str, str]], temperature: float) -> dict[str, Any]:
+    CALLS.append(model)
+    return ANSWER
+
+
+async def aask(model: str, messages: list[dict[str, str]], temperature: float) -> dict[str, Any]:
+    CALLS.append(model)
+    return ANSWER
+
+
+def by_hand(get: Callable[[str], Any], put: Callable[[str, Any], Any]) -> Callable[..., Any]:
+    def call(**chat: Any) -> Any:
+        key = json_key(chat)
+        if (found := get(key)) is None:
+            put(key, found := ask(**chat))
+        return found
+
+    return call
+
+
+def by_hand_async(get: Callable[[str], Any], put: Callable[[str, Any], Any]) -> Callable[..., Any]:
+    async def call(**chat: Any) -> Any:
+        key = json_key(chat)
+        if (found := await get(key)) is None:
+            await put(key, found := await aask(**chat))
+        return found
+
+    return call
+
+
+class Hits(Bench):
+    """Comparisons in which every call is a hit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chats = [chat(number) for number in range(5 if self.quick else 100)]
+
+    def race(self, title: str, contenders: dict[str, Callable[..., Any]]) -> None:
+        for call in contenders.values():
+            self._time(call, self.chats)
+        before = len(CALLS)
+        self.compare(title, contenders, afresh(self.chats))
+        if len(CALLS) != before:
+            raise SystemExit(f"{title}: {len(CALLS) - before} calls were no hits")
+
+    def bare(self, cache: Cache) -> None:
+        """Show what the decoration itself costs; here the calls without a cache are meant."""
+        contenders = {
+            "decorated, a hit": ai_cached(ask, cache=cache, ttl="1d"),
+            "decorated, mode off": ai_cached(ask, cache=cache, mode="off"),
+            "raw function, no model behind it": ask,
+        }
+        self._time(contenders["decorated, a hit"], self.chats)
+        self.compare("the decoration", contenders, afresh(self.chats))
+
+    def memory(self, cache: Cache) -> None:
+        kept: cachetools.LRUCache[str, Any] = cachetools.LRUCache(1000)
+
+        async def get(key: str) -> Any:
+            return kept.get(key)
+
+        async def put(key: str, value: Any) -> None:
+            kept[key] = value
+
+        self.race(
+            "memory, sync",
+            {
+                "aicached": ai_cached(ask, cache=cache, ttl="1d"),
+                "cachetools + json/sha256 (shares the object)": by_hand(kept.get, kept.__setitem__),
+            },
+        )
+        self.race(
+            "memory, async",
+            {
+                "aicached": ai_cached(aask, cache=cache, ttl="1d"),
+                "cachetools + json/sha256 (shares the object)": by_hand_async(get, put),
+            },
+        )
+
+    def sqlite(self, cache: Cache, folder: str) -> None:
+        with diskcache.Cache(folder) as disk:
+            inline = by_hand(disk.get, disk.set)
+            self.race("SQLite, sync", {"aicached": ai_cached(ask, cache=cache, ttl="1d"), "diskcache": inline})
+            self.race(
+                "SQLite, async", {"aicached": ai_cached(aask, cache=cache, ttl="1d"), "diskcache, inline": inline}
+            )
+
+    def redis(self, cache: Cache, url: str) -> None:
+        with redis.Redis.from_url(url) as client:
+
+            def get(key: str) -> Any:
+                return None if (data := client.get(key)) is None else msgpack.unpackb(data)
+
+            def put(key: str, value: Any) -> None:
+                client.set(key, msgpack.packb(value), ex=86400)
+
+            hand = by_hand(get, put)
+            self.race("Redis, sync", {"aicached": ai_cached(ask, cache=cache, ttl="1d"), "redis-py GET, by hand": hand})
+
+    def redis_async(self, cache: Cache, url: str) -> None:
+        client = redis.asyncio.Redis.from_url(url)
+
+        async def get(key: str) -> Any:
+            return None if (data := await client.get(key)) is None else msgpack.unpackb(data)
+
+        async def put(key: str, value: Any) -> None:
+            await client.set(key, msgpack.packb(value), ex=86400)
+
+        hand = by_hand_async(get, put)
+        self.race(
+            "Redis, async", {"aicached": ai_cached(aask, cache=cache, ttl="1d"), "redis.asyncio GET, by hand": hand}
+        )
+        self.loop.run_until_complete(client.aclose())
+        self.loop.run_until_complete(cache.aclose())
+
+
+@contextmanager
+def one_cpu(pid: int) -> Iterator[None]:
+    """Put this process and *pid* on one CPU: between two, a wake-up costs more than what is measured."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(ours)})
+    os.sched_setaffinity(pid, {min(ours)})
+    yield
+    os.sched_setaffinity(0, ours)
+
+
+def main() -> None:
+    bench = Hits()
+    with tempfile.TemporaryDirectory() as folder:
+        with Cache("memory://") as cache:
+            bench.bare(cache)
+            bench.memory(cache)
+        with Cache(f"sqlite:///{folder}/hits.db") as cache:
+            bench.sqlite(cache, f"{folder}/diskcache")
+    with RedisServer() as server, one_cpu(server.pid), Cache(server.url) as cache:
+        bench.redis(cache, server.url)
+        bench.redis_async(cache, server.url)
+    bench.loop.close()
+
+
+if __name__ == "__main__":
+    main()

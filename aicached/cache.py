@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any
 
 from .context import forget_process_mode, valid_scope
@@ -85,13 +86,18 @@ class Cache:
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
         self.unfollowed: dict[tuple[str, bytes], Any] = {}
-        self._sites: dict[Any, Site] = {}
+        self._sites: OrderedDict[tuple[int, ...], Site] = OrderedDict()
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function through this cache, without decorating it: ``cache.call(ask, "hi")``."""
-        site = self._sites.get(function)
+        # By identity: two callables that are equal need not answer alike. A bound method is made anew at each access.
+        parts = (function.__func__, function.__self__) if isinstance(function, MethodType) else (function,)
+        mark = tuple(map(id, parts))
+        site = self._sites.get(mark)
         if site is None:
-            site = self._sites[function] = Site(function, {}, lambda: self)
+            site = self._sites[mark] = Site(function, {}, lambda: self)  # the site keeps the ids alive
+            if len(self._sites) > 1000:
+                self._sites.popitem(last=False)
         return site.answer(function, None, args, kwargs)
 
     def clear(self, scope: str | None = None) -> None:

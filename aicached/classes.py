@@ -86,13 +86,12 @@ def annotated_classes(function: Any) -> list[type]:
 
 
 def classes_within(values: Iterable[Any]) -> list[type]:
-    """Return the classes among arguments: ``response_format=Answer``, or those of a list of models."""
+    """Return the classes among arguments: ``response_format=Answer``, ``list[Answer]``, or those of a list of tools."""
     found: list[type] = []
     for value in values:
-        if isinstance(value, type):
-            found.append(value)
-        elif isinstance(value, (list, tuple)) and len(value) <= 100:
-            found += [each for each in value if isinstance(each, type)]
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(each, type) or typing.get_origin(each) is not None:
+                found += _in_expression(each)
     return found
 
 

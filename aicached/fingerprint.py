@@ -178,18 +178,18 @@ class Fingerprint:
         return _form_or(value, None)
 
     def _closed_over_function(self, view: View, name: str, value: types.FunctionType) -> Any:
-        """Return the form of a function in the closure; what it holds and has no form itself is not followed."""
+        """Return the form of a function in the closure; what it holds is followed by the same rule, or not."""
         if value in self.layers:
             return tagged("itself", self.layers.index(value))
         view.watched.append((parts_of, value, parts_of(value)))
-        within = tuple(self.layers)
-        try:
-            made = function_form(value, within)
-            pack(made)
-        except (UnkeyableArgument, RecursionError):
-            view.unfollowed[name] = value
-            made = function_form(value, within, lambda held: _form_or(held, MISSING))
-        return made
+
+        def held(each: Any) -> Any:
+            made = _form_or(each, MISSING) if _has_key(each) else MISSING
+            if made is MISSING:
+                view.unfollowed[name] = value
+            return made
+
+        return function_form(value, tuple(self.layers), held)
 
     def _warn_of_restless(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         for name in now.keys() & before.keys():
@@ -244,6 +244,8 @@ def parts_of(value: Any, within: tuple[Any, ...] = ()) -> Any:
     """Return what can change in place of something closed over, for `same`: a function's parts, or a packed content."""
     if is_constant(value) or isinstance(value, type) or any(value is each for each in within):
         return value
+    if not _has_key(value):
+        return MISSING
     if not isinstance(value, types.FunctionType):
         made = _form_or(value, MISSING)
         return value if made is MISSING else pack(made)
@@ -255,4 +257,4 @@ def parts_of(value: Any, within: tuple[Any, ...] = ()) -> Any:
 
 def _has_key(value: Any) -> bool:
     """Is *value* something that counts where it is closed over? A container has a form, but is not followed."""
-    return not isinstance(value, (list, tuple, dict, set, frozenset, bytearray, types.ModuleType))
+    return is_constant(value) or not isinstance(value, (list, tuple, dict, set, frozenset, bytearray, types.ModuleType))

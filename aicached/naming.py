@@ -14,6 +14,10 @@ from typing import Any
 __all__ = ["identity", "main_name"]
 
 
+#: The second is what `multiprocessing` calls the script in the processes that it spawns.
+MAIN = ("__main__", "__mp_main__")
+
+
 def main_name() -> str:
     """Return what `__main__` is called: its spec's name, its file's name, or ``__main__`` itself."""
     main = sys.modules.get("__main__")
@@ -31,4 +35,4 @@ def identity(thing: Any) -> tuple[str, str]:
         owner = getattr(thing, "__objclass__", None) or getattr(thing, "__self__", None)
         module = getattr(owner, "__module__", None) if isinstance(owner, type) else getattr(owner, "__name__", None)
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__
-    return (main_name() if module == "__main__" else str(module or "builtins")), str(name)
+    return (main_name() if module in MAIN else str(module or "builtins")), str(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from . import providers
@@ -18,11 +19,10 @@ from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .engine import Engine
 from .errors import UnkeyableArgument
 from .keys import Keyer
-from .lanes import Lane
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts
-from .values import Undecodable, decode
+from .values import Undecodable, decode, holds_objects
 
 __all__ = ["MISS", "Home", "Plan"]
 
@@ -79,6 +79,7 @@ class Plan:
             rules=policy.rules(),
         )
         self.annotated = False
+        self.with_classes: dict[tuple[type, ...], Facts] = {}
         #: The store never blocks, and nothing but the ambient can make a call of this plan special.
         self.plain = (
             self.engine.near is not None
@@ -140,29 +141,33 @@ class Plan:
             UnkeyableArgument: the policy says so; whatever ``key=``, ``normalize=`` and ``scope=`` raise.
         """
         allowed = self.mode(ambient) if mode is None else MODES[mode]
-        lane: Lane | None = None
-        digest, why = b"", None
-        scope = None if allowed.calls_only else self.keyer.scope_of(instance, args, kwargs, ambient)
-        if scope is None:
-            why = None if allowed.calls_only else self._no_scope()
-        elif self.home.require_scope and not scope:
-            why = "no scope"
-            self.warn(why, "%s: called outside of every scope, which this cache requires: not cached", self.keyer.name)
-        else:
+        lane, digest, scope, why = None, b"", None, None
+        if not allowed.calls_only:
+            scope, why = self._scope(instance, args, kwargs, ambient)
+        if scope is not None:
             try:
                 lane, digest = self.keyer.key(instance, args, kwargs, scope, ambient.sample)
             except UnkeyableArgument as error:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
-        facts = self.facts if lane is None else self.facts_for(args, kwargs)
         again = lambda: self.keyer.key(*keyed)[1]  # noqa: E731
+        facts = self.facts if lane is None else self.facts_for(args, kwargs)
         made = Call(facts, wrapped, args, kwargs, allowed, lane, digest, again, ambient.traces)
         made.detail = why
         return made
 
-    def _no_scope(self) -> str:
-        self.warn("no scope", "%s: scope= yields None, so the call is not cached", self.keyer.name)
-        return "no scope"
+    def _scope(
+        self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient
+    ) -> tuple[tuple[str, ...] | None, str | None]:
+        """Return the scope of a call; None, and why, where a call without one is not cached."""
+        scope = self.keyer.scope_of(instance, args, kwargs, ambient)
+        if scope is None:
+            self.warn("no scope", "%s: scope= yields None, so the call is not cached", self.keyer.name)
+        elif self.home.require_scope and not scope:
+            self.warn("no scope", "%s: called outside of every scope, which this cache requires", self.keyer.name)
+        else:
+            return scope, None
+        return None, "no scope"
 
     def _bypass(self, error: UnkeyableArgument) -> str:
         if self.policy.on_unkeyable == "raise":
@@ -171,14 +176,20 @@ class Plan:
         return "unkeyable"
 
     def facts_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
-        """Return the facts, with the classes that came in as arguments (``response_format=Answer``) allowed."""
+        """Return the facts, the classes that came in as arguments (``response_format=Answer``) before all others."""
         if not self.annotated:  # at the first use, when forward references can be resolved
             self.annotated = True
             for cls in annotated_classes(self.keyer.subject.function):
                 self.facts.classes.allow(cls)
-        for cls in classes_within((*args, *kwargs.values())):
-            self.facts.classes.allow(cls)
-        return self.facts
+        given = tuple(classes_within((*args, *kwargs.values())))
+        if not given:
+            return self.facts
+        facts = self.with_classes.get(given)
+        if facts is None:
+            if len(self.with_classes) >= 100:  # classes made at run time, one per request
+                self.with_classes.clear()
+            facts = self.with_classes[given] = replace(self.facts, classes=self.facts.classes.beside(given))
+        return facts
 
     def peek(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient) -> Any:
         """Return the value of a plain call's hit in a store that never blocks, else `MISS`."""
@@ -196,7 +207,8 @@ class Plan:
             value = entry.whole[0]
         else:
             try:
-                value = decode(entry.payload, facts.classes)
+                made = facts if not holds_objects(entry.payload) else self.facts_for(args, kwargs)
+                value = decode(entry.payload, made.classes)
             except Undecodable:
                 return MISS
         facts.counts.hits += 1

@@ -25,7 +25,7 @@ from .classes import Classes, shown
 from .errors import UnstorableValue
 from .naming import identity
 
-__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode"]
+__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holds_objects"]
 
 native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
 #: Values that need no copy: a hit may hand out the very object.
@@ -70,6 +70,16 @@ def decode(payload: bytes, classes: Classes) -> Any:
         raise
     except Exception as error:
         raise Undecodable(type(error).__name__) from error
+
+
+def holds_objects(payload: bytes) -> bool:
+    """Will decoding *payload* make objects of some class?"""
+    at = _TYPE_AT.get(payload[0])
+    return at is not None and payload[at] == _OBJECTS
+
+
+#: First byte of an extension type in msgpack -> where its code stands.
+_TYPE_AT = {0xC7: 2, 0xC8: 3, 0xC9: 5}
 
 
 class _Encoder:

@@ -39,4 +39,6 @@ def open_store(url: str, *, timeout: float, max_entries: int | None, max_bytes: 
         from .redis import RedisStore
 
         return RedisStore(url, timeout=timeout)
-    raise ConfigurationError(f"cache: no store is known by {scheme + separator!r}; there are {_ALLOWED}")
+    # A url may hold a password: of one that cannot be read, nothing but a plain scheme is repeated.
+    named = f"by {scheme}://" if separator and scheme.isalnum() else "by that url"
+    raise ConfigurationError(f"cache: no store is known {named}; there are {_ALLOWED}")

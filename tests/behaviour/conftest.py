@@ -13,12 +13,17 @@ from pathlib import Path
 import anthropic
 import openai
 import pytest
+from hypothesis import settings
 
 from aicached import Cache
 from aicached.runtime import ASYNCIO, BLOCKING
 from aicached.testing import FakeClock, ModelServer
 
 ROOT = Path(__file__).parents[2]
+
+# A machine may be busy: how long an example takes says nothing here.
+settings.register_profile("behaviour", deadline=None)
+settings.load_profile("behaviour")
 
 
 @pytest.fixture

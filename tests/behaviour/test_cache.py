@@ -66,7 +66,7 @@ def test_aicached_url_names_the_default(model, monkeypatch, redis_url):
     monkeypatch.setenv("AICACHED_URL", redis_url)
     ask = ai_cached(model.function("sync"))
     ask("hi")
-    other = Cache(redis_url)
+    other = Cache(redis_url, timeout=5)
     ask.cache_with(cache=other)("hi")
     assert 1 == model.calls
     other.close()
@@ -139,7 +139,7 @@ def test_a_cache_made_by_hand_is_its_own(model):
 def test_two_caches_on_one_place_share(model, colour, run, url):
     if url == "memory://":
         url = MemoryStore()
-    for cache in (Cache(url), Cache(url)):
+    for cache in (Cache(url, timeout=5), Cache(url, timeout=5)):
         run(ai_cached(model.function(colour), cache=cache)("hi"))
         cache.close()
     assert 1 == model.calls
@@ -147,7 +147,7 @@ def test_two_caches_on_one_place_share(model, colour, run, url):
 
 def test_namespaces_share_nothing(model, colour, run, url):
     store = MemoryStore() if url == "memory://" else url
-    caches = [Cache(store, namespace=name) for name in ("a", "b", "a")]
+    caches = [Cache(store, namespace=name, timeout=5) for name in ("a", "b", "a")]
     for cache in caches:
         run(ai_cached(model.function(colour), cache=cache)("hi"))
     assert 2 == model.calls
@@ -218,7 +218,7 @@ def test_call_takes_callables_without_a_hash(cache):
 
 def test_clear_forgets_a_namespace(model, colour, run, url):
     store = MemoryStore() if url == "memory://" else url
-    cache, other = Cache(store, namespace="a"), Cache(store, namespace="b")
+    cache, other = (Cache(store, namespace=name, timeout=5) for name in "ab")
     ask = ai_cached(model.function(colour), cache=cache)
     elsewhere = ai_cached(model.function(colour), cache=other)
     for function in (ask, elsewhere):
@@ -286,7 +286,7 @@ def test_cache_clear_is_seen_by_other_processes(run_script):
 @pytest.mark.parametrize("place", ["sqlite", "redis"])
 def test_cache_clear_is_seen_by_other_caches(model, colour, run, tmp_path, place, request):
     url = request.getfixturevalue("redis_url") if place == "redis" else f"sqlite:///{tmp_path}/answers.db"
-    here, there = Cache(url), Cache(url)
+    here, there = Cache(url, timeout=5), Cache(url, timeout=5)
     mine, theirs = (ai_cached(model.function(colour), cache=cache) for cache in (here, there))
     run(mine("hi"))
     assert run(theirs.cache_contains("hi")) is True
@@ -300,7 +300,7 @@ def test_cache_clear_is_seen_by_other_caches(model, colour, run, tmp_path, place
 
 
 def test_a_closed_cache_can_be_used_again(model, colour, run, url):
-    cache = Cache(url)
+    cache = Cache(url, timeout=5)
     ask = ai_cached(model.function(colour), cache=cache)
     for _ in range(3):
         run(ask("hi"))
@@ -312,7 +312,7 @@ def test_a_closed_cache_can_be_used_again(model, colour, run, url):
 
 def test_aclose_in_the_loop(model, url):
     async def main():
-        async with Cache(url) as cache:
+        async with Cache(url, timeout=5) as cache:
             ask = ai_cached(model.function("async"), cache=cache)
             await ask("hi")
             await cache.aclose()
@@ -323,7 +323,7 @@ def test_aclose_in_the_loop(model, url):
 
 
 def test_a_cache_is_a_context_manager(model, url):
-    with Cache(url) as cache:
+    with Cache(url, timeout=5) as cache:
         assert "hi" == ai_cached(model.function("sync"), cache=cache)("hi")
     with pytest.raises(ZeroDivisionError), Cache(url):
         raise ZeroDivisionError
@@ -413,7 +413,7 @@ def test_a_one_price_list_and_one_hook_are_enough(model):
 @pytest.mark.parametrize("place", ["memory", "sqlite"])
 def test_the_least_recently_used_goes_first(model, tmp_path, place):
     url = "memory://" if place == "memory" else f"sqlite:///{tmp_path}/answers.db"
-    cache = Cache(url, max_entries=2)
+    cache = Cache(url, max_entries=2, timeout=5)
     ask = ai_cached(model.function("sync"), cache=cache)
     ask("a")
     ask("b")

@@ -27,9 +27,9 @@ def store(request, clock, tmp_path):
     if request.param == "memory":
         made = MemoryStore(clock=clock)
     elif request.param == "sqlite":
-        made = SQLiteStore(tmp_path / "answers.db", clock=clock)
+        made = SQLiteStore(tmp_path / "answers.db", timeout=5, clock=clock)
     else:
-        made = RedisStore(request.getfixturevalue("redis_url"), clock=clock)
+        made = RedisStore(request.getfixturevalue("redis_url"), timeout=5, clock=clock)
     yield made
     made.close()
 
@@ -503,7 +503,7 @@ def test_an_unkeyable_argument_bypasses_where_the_policy_says_so(cache, colour, 
 def test_two_runs_of_an_event_loop_one_after_the_other_on_redis(redis_url):
     """Nothing of the first loop is touched in the second."""
     model = ScriptedModel()
-    cache = Cache(redis_url)
+    cache = Cache(redis_url, timeout=5)
     ask = ai_cached(model.function("async"), cache=cache)
 
     async def main():
@@ -539,7 +539,7 @@ def test_two_threads_with_a_loop_each_on_redis(redis_url):
 
 
 def test_both_colours_share_one_redis(redis_url):
-    cache = Cache(redis_url)
+    cache = Cache(redis_url, timeout=5)
     model = ScriptedModel()
     ask, aask = (ai_cached(model.function(colour), cache=cache, version=1) for colour in ("sync", "async"))
     assert "hi" == ask("hi") == asyncio.run(aask("hi"))

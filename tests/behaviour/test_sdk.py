@@ -72,7 +72,7 @@ def sdk(request, colour, server, cache) -> Sdk:
 @pytest.fixture(params=["memory", "sqlite"])
 def byte_cache(request, tmp_path) -> Cache:
     """Give a cache that keeps entries opened, and one that keeps bytes."""
-    return Cache("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/answers.db")
+    return Cache("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/answers.db", timeout=5)
 
 
 def test_the_second_call_makes_no_request(sdk):
@@ -122,10 +122,10 @@ def test_unknown_fields_and_the_request_id_survive(server, client, byte_cache):
 
 def test_an_answer_survives_the_process_that_asked(sdk, tmp_path):
     """Another cache object on the same file decodes what the first one stored."""
-    sdk.cache = Cache(f"sqlite:///{tmp_path}/answers.db")
+    sdk.cache = Cache(f"sqlite:///{tmp_path}/answers.db", timeout=5)
     (first,) = sdk.ask()
     sdk.cache.close()
-    sdk.cache = Cache(f"sqlite:///{tmp_path}/answers.db")
+    sdk.cache = Cache(f"sqlite:///{tmp_path}/answers.db", timeout=5)
     assert [first] == sdk.ask()
     assert 1 == sdk.server.calls
 

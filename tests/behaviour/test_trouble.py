@@ -287,7 +287,7 @@ def test_a_file_that_is_damaged_breaks_no_call(tmp_path, colour, run, warned):
 
 
 def test_a_clear_while_an_answer_is_computed_wins(colour, run, tmp_path):
-    cache = Cache(f"sqlite:///{tmp_path}/answers.db")
+    cache = Cache(f"sqlite:///{tmp_path}/answers.db", timeout=5)
 
     def ask(prompt):
         if not cleared:

@@ -127,7 +127,11 @@ def same(a, b) -> bool:
     if isinstance(a, (list, tuple, collections.deque)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a.items(), b.items(), strict=True))
+        return same(list(a.items()), list(b.items()))
+    if dataclasses.is_dataclass(a):
+        return all(same(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(a))
+    if isinstance(a, pydantic.BaseModel):
+        return same(a.__dict__, b.__dict__) and same(a.model_extra, b.model_extra)
     return bool(a == b)
 
 

@@ -21,12 +21,12 @@ def keyer(function: Any, **options: Any) -> Keyer:
     return Keyer(function, Policy(**declare(options, "test")), "tests")
 
 
-def key(function: Any, *args: Any, **kwargs: Any) -> bytes:
+def key(function: Any, /, *args: Any, **kwargs: Any) -> bytes:
     """Return the key of ``function(*args, **kwargs)``, decorated without options."""
     return call(keyer(function), *args, **kwargs)
 
 
-def call(made: Keyer, *args: Any, **kwargs: Any) -> bytes:
+def call(made: Keyer, /, *args: Any, **kwargs: Any) -> bytes:
     """Return the key of a call."""
     return made.key(None, args, kwargs, (), 0)[1]
 
@@ -54,7 +54,7 @@ def version(function: Any, pinned: Any = None, ignore: tuple[str, ...] = ()) -> 
 
 def module(source: str, *, name: str = "aicached_tests_made", filename: str = "made.py", line: int = 0) -> Any:
     """Return a module made of *source*, moved down by so many lines, in a file of that name."""
-    made = types.ModuleType(name)
+    made = sys.modules[name] = types.ModuleType(name)
     exec(compile("\n" * line + source, filename, "exec", dont_inherit=True), vars(made))
     return made
 

@@ -38,7 +38,15 @@ def test_one_call_in_every_spelling_has_one_key():
 def test_every_kind_of_parameter_is_bound_as_python_binds_it():
     made = Binder(every_kind)
     assert made.values((1,), {"d": 4}) == [1, 2, 3, (), 4, 5, {}]
-    assert made.values((1, 9, 8, 7, 6), {"d": 4, "e": 0, "a": "other", "z": 1}) == [1, 9, 8, (7, 6), 4, 0, {"a": "other", "z": 1}]
+    assert made.values((1, 9, 8, 7, 6), {"d": 4, "e": 0, "a": "other", "z": 1}) == [
+        1,
+        9,
+        8,
+        (7, 6),
+        4,
+        0,
+        {"a": "other", "z": 1},
+    ]
     assert made.values((), {"d": 4}) is None
     assert made.values((1,), {}) is None
 
@@ -231,7 +239,9 @@ def test_normalize_does_not_change_the_arguments_themselves():
 
 
 def test_a_name_that_the_function_lacks_is_refused_unless_it_takes_kwargs():
-    with pytest.raises(ConfigurationError, match=r"ignore: .*ask\(\) has no parameter 'promt'; it has prompt, model, temperature"):
+    with pytest.raises(
+        ConfigurationError, match=r"ignore: .*ask\(\) has no parameter 'promt'; it has prompt, model, temperature"
+    ):
         check_names(Binder(ask), ["promt"], "ignore", ask)
     check_names(Binder(open_ask), ["promt"], "ignore", open_ask)
     check_names(Binder(max), ["promt"], "ignore", max)

@@ -534,7 +534,23 @@ values = st.recursive(
 
 
 def test_the_picture_itself_tells_apart_what_must_be():
-    values = [1, 1.0, True, "1", 0.0, -0.0, [1], (1,), {1}, {1: 1}, {True: 1}, Point(1), Pixel(1), b"1", bytearray(b"1")]
+    values = [
+        1,
+        1.0,
+        True,
+        "1",
+        0.0,
+        -0.0,
+        [1],
+        (1,),
+        {1},
+        {1: 1},
+        {True: 1},
+        Point(1),
+        Pixel(1),
+        b"1",
+        bytearray(b"1"),
+    ]
     assert len({picture(value) for value in values}) == len(values)
     assert picture({"a": 1, "b": 2}) == picture({"b": 2, "a": 1})
 
@@ -556,7 +572,9 @@ def changed(value: Any, how: Any) -> Any:
     if isinstance(value, Point):
         return how.choice([Pixel(value.x, value.y), Point(changed(value.x, how), value.y), Point(value.x)])
     if type(value) in (int, float, bool):
-        return how.choice([value, float(value) if abs(value) < 2**60 else value, str(value), bool(value), -value, [value]])
+        return how.choice(
+            [value, float(value) if abs(value) < 2**60 else value, str(value), bool(value), -value, [value]]
+        )
     if type(value) in (bytes, bytearray):
         return how.choice([bytes(value), bytearray(value), memoryview(bytes(value)), value.decode("latin-1")])
     return how.choice([value, [value], (value,), str(value) if isinstance(value, str) else None])

@@ -93,7 +93,17 @@ def test_plain_values_are_learnt_and_nothing_else():
         asked = lane()
         asked.digest([value])
         assert len(asked.known) == 1, value
-    for value in (b"a", bytearray(b"a"), memoryview(b"a"), msgpack.ExtType(1, b"a"), (1,), {1}, 2**70, "\ud800", {b"a": 1}):
+    for value in (
+        b"a",
+        bytearray(b"a"),
+        memoryview(b"a"),
+        msgpack.ExtType(1, b"a"),
+        (1,),
+        {1},
+        2**70,
+        "\ud800",
+        {b"a": 1},
+    ):
         asked = lane()
         asked.digest([value])
         assert asked.known == {}, value

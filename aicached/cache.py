@@ -80,8 +80,9 @@ class Cache:
         self.trusted_classes, self.trusted_modules = _trusted(trust)
         bounds = {"max_entries": _count(max_entries, "max_entries"), "max_bytes": _count(max_bytes, "max_bytes")}
         self.store, self.namespace = _store_of(url, namespace, _timeout(timeout), bounds)
-        near = None if self.store.blocking else self.store
-        self.engine = Engine(GuardedStore(self.store), near)
+        guarded = GuardedStore(self.store)
+        near = self.store if not self.store.blocking else guarded if self.store.reads_inline else None
+        self.engine = Engine(guarded, near)
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.

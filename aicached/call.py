@@ -30,7 +30,6 @@ class Facts:
         name: ``module:qualname``.
         namespace: of the cache.
         policy: the declared rules.
-        classes: what may be made when decoding.
         prices: of the cache.
         max_value_bytes: larger payloads are passed through.
         retries_by_itself: does a client that the function uses retry failed requests?
@@ -44,7 +43,6 @@ class Facts:
     name: str
     namespace: str
     policy: Policy
-    classes: Classes
     prices: Prices
     max_value_bytes: int
     retries_by_itself: Callable[[], bool]
@@ -65,10 +63,12 @@ class Call:
         mode: what the mode lets this call do.
         lane, digest: of the key; None where the call has none.
         digest_again: makes the key anew, to see whether the arguments have changed.
+        allowed: () -> what may be made when decoding.
         traces: lists that want its status.
     """
 
     __slots__ = (
+        "allowed",
         "args",
         "changed",
         "current",
@@ -102,6 +102,7 @@ class Call:
         lane: Lane | None,
         digest: bytes,
         digest_again: Callable[[], bytes],
+        allowed: Callable[[], Classes],
         traces: tuple[list[CacheStatus], ...] = (),
     ) -> None:
         self.facts = facts
@@ -112,6 +113,7 @@ class Call:
         self.lane = lane
         self.digest = digest
         self.digest_again = digest_again
+        self.allowed = allowed
         self.traces = traces
         self.current = CurrentCall()
         self.entry: Entry | None = None
@@ -121,6 +123,11 @@ class Call:
         self.detail: str | None = None
         self.hit = self.stored = self.refused = self.changed = False
         self.store_seconds = self.origin_seconds = 0.0
+
+    @property
+    def classes(self) -> Classes:
+        """What may be made when decoding; put together when it is asked for."""
+        return self.allowed()
 
     @property
     def key(self) -> bytes:

@@ -96,10 +96,11 @@ def _payload(call: Call, value: Any) -> bytes:
     """Encode, and see once for each class whether what was decoded gives the same bytes."""
     facts = call.facts
     seen: set[type] = set()
-    payload = encode(value, facts.classes, seen)
+    classes = call.classes
+    payload = encode(value, classes, seen)
     if not seen <= facts.verified:
         try:
-            same = encode(decode(payload, facts.classes), facts.classes) == payload
+            same = encode(decode(payload, classes), classes) == payload
         except Undecodable:
             same = False
         if not same:

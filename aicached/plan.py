@@ -1,15 +1,14 @@
 """
 What the calls of one function on one cache need, put together once.
 
-Law: everything that a call depends on is taken when it is made: mode, scope, sample, key. A hit in a store that never
-blocks is answered by `Plan.peek`, without a coroutine, a `Call` or a status.
+Law: everything that a call depends on is taken when it is made: mode, scope, sample, key. A hit in a store that may
+be asked in place is answered by `Plan.peek`, without a coroutine, a `Call` or a status.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 from . import providers
@@ -64,12 +63,11 @@ class Plan:
         self.policy = policy
         self.keyer = Keyer(function, policy, home.namespace)
         self.warned: set[str] = set()
-        classes = Classes([*home.trusted_classes], home.trusted_modules)
+        self.classes = Classes(home.trusted_classes, home.trusted_modules)
         self.facts = Facts(
             name=self.keyer.name,
             namespace=home.namespace,
             policy=policy,
-            classes=classes,
             prices=home.prices,
             max_value_bytes=home.max_value_bytes,
             retries_by_itself=self.retries_by_itself,
@@ -79,8 +77,8 @@ class Plan:
             rules=policy.rules(),
         )
         self.annotated = False
-        self.with_classes: dict[tuple[type, ...], Facts] = {}
-        #: The store never blocks, and nothing but the ambient can make a call of this plan special.
+        self.with_given: dict[tuple[type, ...], Classes] = {}
+        #: The store may be asked in place, and nothing but the ambient can make a call of this plan special.
         self.plain = (
             self.engine.near is not None
             and policy.mode is None
@@ -151,8 +149,8 @@ class Plan:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
         again = lambda: self.keyer.key(*keyed)[1]  # noqa: E731
-        facts = self.facts if lane is None else self.facts_for(args, kwargs)
-        made = Call(facts, wrapped, args, kwargs, allowed, lane, digest, again, ambient.traces)
+        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
+        made = Call(self.facts, wrapped, args, kwargs, allowed, lane, digest, again, classes, ambient.traces)
         made.detail = why
         return made
 
@@ -175,24 +173,24 @@ class Plan:
         self.warn("unkeyable", "not cached: %s", str(error).partition(" Ways out")[0])
         return "unkeyable"
 
-    def facts_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
-        """Return the facts, the classes that came in as arguments (``response_format=Answer``) before all others."""
+    def classes_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Classes:
+        """Return what may be made when decoding, the classes that came in as arguments before all others."""
         if not self.annotated:  # at the first use, when forward references can be resolved
             self.annotated = True
             for cls in annotated_classes(self.keyer.subject.function):
-                self.facts.classes.allow(cls)
+                self.classes.allow(cls)
         given = tuple(classes_within((*args, *kwargs.values())))
         if not given:
-            return self.facts
-        facts = self.with_classes.get(given)
-        if facts is None:
-            if len(self.with_classes) >= 100:  # classes made at run time, one per request
-                self.with_classes.clear()
-            facts = self.with_classes[given] = replace(self.facts, classes=self.facts.classes.beside(given))
-        return facts
+            return self.classes
+        classes = self.with_given.get(given)
+        if classes is None:
+            if len(self.with_given) >= 100:  # classes made at run time, one per request
+                self.with_given.clear()
+            classes = self.with_given[given] = self.classes.beside(given)
+        return classes
 
     def peek(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient) -> Any:
-        """Return the value of a plain call's hit in a store that never blocks, else `MISS`."""
+        """Return the value of a plain call's hit in a store that may be asked in place, else `MISS`."""
         if not (ambient is PLAIN and self.plain and process_mode() == "on"):
             return MISS
         try:
@@ -207,8 +205,8 @@ class Plan:
             value = entry.whole[0]
         else:
             try:
-                made = facts if not holds_objects(entry.payload) else self.facts_for(args, kwargs)
-                value = decode(entry.payload, made.classes)
+                objects = holds_objects(entry.payload)
+                value = decode(entry.payload, self.classes_for(args, kwargs) if objects else self.classes)
             except Undecodable:
                 return MISS
         facts.counts.hits += 1

@@ -373,13 +373,16 @@ def _model_state(value: Any) -> list[Any]:
     return [attributes, value.__pydantic_extra__, sorted(value.__pydantic_fields_set__), private]
 
 
-def _model(cls: type, state: Any) -> Any:
+def _model(cls: Any, state: Any) -> Any:
     attributes, extra, names, private = state
     made: Any = object.__new__(cls)
     object.__setattr__(made, "__dict__", attributes)
-    object.__setattr__(made, "__pydantic_extra__", extra)
     object.__setattr__(made, "__pydantic_fields_set__", set(names))
-    object.__setattr__(made, "__pydantic_private__", private)
+    # A RootModel has these two as None on the class; set on the object, they would stand among its fields.
+    if cls.__pydantic_extra__ is not extra:
+        object.__setattr__(made, "__pydantic_extra__", extra)
+    if cls.__pydantic_private__ is not private:
+        object.__setattr__(made, "__pydantic_private__", private)
     return made
 
 

@@ -34,6 +34,8 @@ class Store:
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
     blocking = True
+    #: True: reads are so short that an event loop may do them in place, although writes may wait.
+    reads_inline = False
     #: True: what is kept are opaque objects with a ``len()``, handed back as they are; False: bytes alone.
     opened = False
 

@@ -96,6 +96,7 @@ class GuardedStore(Store):
         super().__init__(clock=clock)
         self.store = store
         self.blocking = store.blocking
+        self.reads_inline = store.reads_inline
         self.opened = store.opened
         self._failures = 0
         self._retry_at: float | None = None  # None: the breaker is closed

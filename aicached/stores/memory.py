@@ -41,6 +41,7 @@ class MemoryStore(Store):
     """
 
     blocking = False
+    reads_inline = True
     opened = True
 
     def __init__(

@@ -353,8 +353,10 @@ class _Lines:
 
     async def close(self) -> None:
         self._closed = True
-        while not self._free.empty():
-            if (line := self._free.get_nowait()) is not None:
+        lines = [self._free.get_nowait() for _ in range(self._free.qsize())]
+        for line in lines:
+            self._free.put_nowait(None)  # for those who wait, or come in the meantime
+            if line is not None:
                 with suppress(redis.RedisError):
                     await line.disconnect()
 

@@ -131,6 +131,8 @@ class SQLiteStore(Store):
         timeout: seconds that a write, or opening the file, waits for other processes.
     """
 
+    reads_inline = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -55,6 +55,20 @@ def test_configure_leaves_functions_with_a_cache_of_their_own(model, cache):
     assert 1 == model.calls
 
 
+def test_configure_closes_the_cache_that_it_replaces():
+    class Closing(MemoryStore):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    store = Closing()
+    configure(store)
+    assert 0 == store.closed
+    configure("memory://")
+    assert 1 == store.closed
+
+
 def test_a_bad_configure_leaves_the_default_alone():
     before = configure("memory://")
     with pytest.raises(ConfigurationError):
@@ -174,6 +188,23 @@ def test_a_default_that_takes_arguments_out_holds(model):
     ask("hi", model="a")
     ask("hi", model="b")
     assert 1 == model.calls
+
+
+def test_a_default_key_that_names_no_parameter_is_refused(colour, run):
+    """Else no argument would count, and all calls would be one."""
+    model = ScriptedModel()
+    ask = ai_cached(model.function(colour), cache=Cache("memory://", key=("prompt",)))
+    assert ["a", "b"] == [run(ask(prompt)) for prompt in "ab"]
+
+    async def aother(text):
+        return text
+
+    def other(text):
+        return text
+
+    misfit = ai_cached(aother if colour == "async" else other, cache=Cache("memory://", key=("prompt",)))
+    with pytest.raises(ConfigurationError, match="'prompt'"):
+        run(misfit("a"))
 
 
 def test_call_needs_no_decorator(model, cache, colour, run):
@@ -360,6 +391,7 @@ def test_a_cache_shows_its_place_without_the_password():
         ({"max_bytes": -5}, ["max_bytes", "1 or more"]),
         ({"max_bytes": "1G"}, ["max_bytes", "whole number"]),
         ({"max_value_bytes": 0}, ["max_value_bytes"]),
+        ({"max_value_bytes": None}, ["max_value_bytes"]),
         ({"prices": {"small": 5}}, ["prices", "dollars per million tokens"]),
         ({"prices": {"small": (1,)}}, ["prices"]),
         ({"prices": {"small": (1, -2)}}, ["prices"]),

@@ -14,7 +14,7 @@ import anthropic
 import openai
 import pytest
 
-from aicached import Cache, ConfigurationError, UnkeyableArgument, ai_cached
+from aicached import Cache, ConfigurationError, UnkeyableArgument, ai_cached, sample
 from aicached.site import colour_of
 from aicached.testing import ScriptedModel
 
@@ -540,6 +540,22 @@ def test_samples_computes_those_that_are_missing(cache, colour, run):
     assert ["a", "b"] == run(ask.cache_samples(2, "hi"))
     assert [] == run(ask.cache_samples(0, "hi"))
     assert 3 == model.calls
+
+
+def test_samples_are_the_answers_that_sample_gives(cache, colour, run):
+    """A cached function inside answers independently, too, or the answers would not be independent."""
+    inner = ai_cached(ScriptedModel("a", "b", "c").function("sync", name="inner"), cache=cache)
+
+    def outer(prompt):
+        return inner(prompt)
+
+    async def aouter(prompt):
+        return inner(prompt)
+
+    cached = ai_cached(aouter if colour == "async" else outer, cache=cache)
+    assert ["a", "b", "c"] == run(cached.cache_samples(3, "hi"))
+    with sample(1):
+        assert "b" == run(cached("hi")) == inner("hi")
 
 
 @pytest.mark.parametrize("n", [-1, True, "3", 1.0])

@@ -631,6 +631,15 @@ def test_an_edited_constant_reads_no_old_answer(run_script, before, after):
     assert second == "asked " + run_script(script.format(constant=after))
 
 
+def test_two_projects_do_not_share_by_accident(run_script, tmp_path):
+    """On the embedded default, the folder with a pyproject.toml above the script tells them apart."""
+    for project in ("one", "two"):
+        (tmp_path / project / "inner").mkdir(parents=True)
+        (tmp_path / project / "pyproject.toml").touch()
+    names = ["one/inner/script.py", "two/inner/script.py", "one/script.py"]
+    assert ["asked 42", "asked 42", "42"] == [run_script(SCRIPT.format(answer=42), name) for name in names]
+
+
 def test_comments_and_lines_are_no_edit(run_script):
     assert "asked 42" == run_script(SCRIPT.format(answer=42))
     assert "42" == run_script("\n    # new\n" + SCRIPT.format(answer="42  # the answer"))

@@ -9,6 +9,7 @@ import datetime
 import enum
 import math
 import pathlib
+import pickle
 import subprocess
 import sys
 import threading
@@ -106,6 +107,14 @@ class Validated(pydantic.BaseModel):
         return n
 
 
+class Root(pydantic.RootModel[list[int]]):
+    pass
+
+
+class Frozen(pydantic.BaseModel, frozen=True):
+    n: int
+
+
 T = typing.TypeVar("T")
 
 
@@ -113,7 +122,9 @@ class Box(pydantic.BaseModel, typing.Generic[T]):
     content: T
 
 
-CLASSES = Classes([Colour, Level, Rights, Point, Old, Plain, Slotted, Strict, Model, Validated, Box, Box[int]])
+CLASSES = Classes(
+    [Colour, Level, Rights, Point, Old, Plain, Slotted, Strict, Model, Validated, Root, Frozen, Box, Box[int]]
+)
 
 
 def same(a, b) -> bool:
@@ -310,6 +321,22 @@ def test_a_model_is_not_validated_again():
     assert 3 == back(value, CLASSES).n
 
 
+def test_a_root_model_comes_back_as_it_was():
+    found = back(Root([1, 2]), CLASSES)
+    assert Root([1, 2]) == found
+    assert vars(Root([1, 2])) == vars(found)
+    assert "[1,2]" == found.model_dump_json()
+
+
+def test_a_frozen_model_comes_back_with_its_hash():
+    assert hash(Frozen(n=1)) == hash(back(Frozen(n=1), CLASSES))
+
+
+def test_copies_of_a_model_that_came_back_are_whole():
+    found = back(Model(name="a", extra=[1]), CLASSES)
+    assert found == found.model_copy(deep=True) == pickle.loads(pickle.dumps(found))
+
+
 def test_a_generic_model_comes_back_with_its_arguments():
     assert type(back(Box[int](content=1), CLASSES)) is Box[int]
     assert back(Box(content="x"), CLASSES) == Box(content="x")
@@ -409,6 +436,12 @@ def test_a_class_that_is_not_allowed_is_not_made():
     payload = encode(Plain("a"), CLASSES)
     with pytest.raises(Undecodable, match="not allowed"):
         decode(payload, NONE)
+
+
+def test_a_class_that_only_has_the_name_of_an_allowed_one_is_refused():
+    namesake = dataclasses.make_dataclass("Slotted", ["name"], namespace={"__module__": __name__})
+    with pytest.raises(UnstorableValue, match="Slotted"):
+        encode(namesake("a"), CLASSES)
 
 
 def test_what_the_fields_of_an_allowed_class_are_annotated_with_is_allowed():

@@ -55,7 +55,8 @@ def test_every_kind_of_parameter_is_bound_as_python_binds_it():
     "other",
     [
         {"args": (2,), "d": 4}, {"args": (1, 3), "d": 4}, {"args": (1,), "d": 5}, {"args": (1,), "d": 4, "e": 6},
-        {"args": (1,), "d": 4, "z": None}, {"args": (1,), "d": 4, "a": 1}, {"args": (1, 2, 3, None), "d": 4}, {"args": (True,), "d": 4},
+        {"args": (1,), "d": 4, "z": None}, {"args": (1,), "d": 4, "a": 1}, {"args": (1, 2, 3, None), "d": 4},
+        {"args": (True,), "d": 4},
         {"args": (1,), "d": 4, "kwargs": {}}, {"args": (1, 2, 3, ()), "d": 4},
     ],
 )  # fmt: skip

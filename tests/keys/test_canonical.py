@@ -44,7 +44,7 @@ def unkeyable(value: Any) -> str:
 
 class Colour(enum.Enum):
     RED = 1
-    ROUGE = 1
+    ROUGE = 1  # noqa: PIE796
     BLUE = 2
 
 
@@ -232,41 +232,53 @@ UTC = datetime.timezone.utc
 #: No two of these are one value: whatever they are compared with, their digests differ.
 DIFFERENT = [
     1, 1.0, True, "1", b"1", None, "None", [1], (1,), {1}, frozenset((1,)), {1: None}, {"1": None}, {1: 1}, {1.0: 1},
-    {True: 1}, 0, 0.0, -0.0, False, "", b"", (), [], {}, set(), frozenset(), [None], [[]], [()], ([],), math.inf, -math.inf,
+    {True: 1}, 0, 0.0, -0.0, False, "", b"", (), [], {}, set(), frozenset(), [None], [[]], [()], ([],), math.inf,
+    -math.inf,
     math.nan, "nan", 1j, complex(0, -0.0), complex(-0.0, 0.0), complex(0), "True", "true",
     ("ab", "c"), ("a", "bc"), ["ab", "c"], ["a", "bc"], "abc", ["abc"],
     "\u00e9", "e\u0301", "\ud800", "\udfff", "\\ud800", ["\ud800"], b"\xed\xa0\x80", "\x00", "a\x00",
     2**63, 2**64, 2**64 - 1, -(2**63), -(2**63) - 1, 2**64 + 1, 10**40, -(10**40), str(2**64), float(2**64),
-    bytearray(b"1"), memoryview(b"1"), memoryview(b"abcd")[::2], bytearray(b""), array.array("b", [1]), array.array("B", [1]),
+    bytearray(b"1"), memoryview(b"1"), memoryview(b"abcd")[::2], bytearray(b""), array.array("b", [1]),
+    array.array("B", [1]),
     msgpack.ExtType(1, b"tuple"), [msgpack.ExtType(1, b"tuple"), 1], msgpack.ExtType(1, b"1"), (1, b"1"),
     ["tuple", 1], {"tuple": [1]}, "\xc7\x05\x01tuple", b"\xc7\x05\x01tuple",
-    collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1), {"a": 1, "b": 2}, collections.Counter(a=1, b=2),
-    collections.defaultdict(int, a=1, b=2), collections.defaultdict(list, a=1, b=2), types.MappingProxyType({"a": 1, "b": 2}),
+    collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1), {"a": 1, "b": 2},
+    collections.Counter(a=1, b=2),
+    collections.defaultdict(int, a=1, b=2), collections.defaultdict(list, a=1, b=2),
+    types.MappingProxyType({"a": 1, "b": 2}),
     types.SimpleNamespace(a=1, b=2), [["a", 1], ["b", 2]], collections.deque([1]), collections.deque([1], 5),
     range(3), range(1, 3), range(0, 3, 2), [0, 1, 2], slice(1), slice(1, 2), slice(0, 1), ..., NotImplemented,
-    datetime.date(2024, 10, 27), datetime.datetime(2024, 10, 27), datetime.time(2, 30), datetime.time(2, 30, fold=1), NOON,
+    datetime.date(2024, 10, 27), datetime.datetime(2024, 10, 27), datetime.time(2, 30), datetime.time(2, 30, fold=1),
+    NOON,
     NOON.replace(fold=1), NOON.replace(tzinfo=UTC), NOON.replace(tzinfo=BERLIN), NOON.replace(tzinfo=BERLIN, fold=1),
-    NOON.replace(tzinfo=PARIS), NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=2))), NOON.isoformat(), UTC,
+    NOON.replace(tzinfo=PARIS), NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=2))), NOON.isoformat(),
+    UTC,
     NOON.replace(microsecond=1), NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=2), "CEST")),
-    datetime.time(2, 30, tzinfo=UTC), datetime.timedelta(1), datetime.timedelta(hours=1), datetime.timedelta(0), BERLIN, PARIS,
-    decimal.Decimal("1"), decimal.Decimal("1.0"), decimal.Decimal("-0"), decimal.Decimal("NaN"), fractions.Fraction(1),
+    datetime.time(2, 30, tzinfo=UTC), datetime.timedelta(1), datetime.timedelta(hours=1), datetime.timedelta(0),
+    BERLIN, PARIS,
+    decimal.Decimal(1), decimal.Decimal("1.0"), decimal.Decimal("-0"), decimal.Decimal("NaN"), fractions.Fraction(1),
     fractions.Fraction(1, 3), uuid.UUID(int=1), uuid.UUID(int=2), str(uuid.UUID(int=1)), uuid.UUID(int=1).bytes,
     ipaddress.ip_address("1.2.3.4"), ipaddress.ip_interface("1.2.3.4"), ipaddress.ip_network("1.2.3.4"), "1.2.3.4",
     pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("a"), pathlib.Path("no such file"), Where("no such file"), "a",
     re.compile("a"), re.compile("a", re.IGNORECASE), re.compile(b"a"),
     Colour.RED, Colour.BLUE, Word.RED, "red", Level.LOW, Right.READ, Right.WRITE, Right.READ | Right.WRITE, Right(0),
-    Point(1), Point(1.0), Point(1, True), Point(True), Pixel(1), Frozen(1), Attrs(1), Attrs("1"), AttrsDict(1), Pair(1, 2), (1, 2),
+    Point(1), Point(1.0), Point(1, True), Point(True), Pixel(1), Frozen(1), Attrs(1), Attrs("1"), AttrsDict(1),
+    Pair(1, 2), (1, 2),
     Couple(1, 2), Pair(1, (2,)), {"x": 1, "y": 0}, Chat("a"), Box(1), Box[int](1), Box[str](1), Point(...), Point(None),
-    Model(name=1), Model(name="1"), Model(name=1, size=2), Model(name=1, other=3), OtherModel(name=1), {"name": 1, "size": 1},
+    Model(name=1), Model(name="1"), Model(name=1, size=2), Model(name=1, other=3), OtherModel(name=1),
+    {"name": 1, "size": 1},
     Page(), Page[int](), Page[str](), Page[Point](), Page[int](items=[1]),
-    Text("a"), Text("b"), Number(1), Number(2), Real(1), Real(-0.0), Real(0.0), Items([1]), Items([2]), Table(a=1), Table(a=2),
+    Text("a"), Text("b"), Number(1), Number(2), Real(1), Real(-0.0), Real(0.0), Items([1]), Items([2]), Table(a=1),
+    Table(a=2),
     Bag((1,)), Bag((2,)), Hidden("a"), Price("1"), Keyed("a"), Keyed("b"), ("keyed", "a"),
-    len, abs, dict.fromkeys, dict.get, str.upper, "a".upper, "b".upper, [1].append, math.sin, math, int, str, type, object,
+    len, abs, dict.fromkeys, dict.get, str.upper, "a".upper, "b".upper, [1].append, math.sin, math, int, str, type,
+    object,
     functools.partial(len), functools.partial(int, "1"), functools.partial(int, base=2), functools.partial(int, base=3),
     Point(1).__eq__, Point(2).__eq__, Keyed.__cache_key__, Keyed("a").__cache_key__,
     Point, Pixel, Colour, Model, OtherModel, Page[int], Page[str], Page,
     list[int], list[str], set[int], int | None, int | str, typing.Optional[int], typing.Any,  # noqa: UP007, UP045
-    typing.Literal[1], typing.Literal[True], typing.Literal["1"], typing.Annotated[int, "x"], typing.Annotated[int, "y"],
+    typing.Literal[1], typing.Literal[True], typing.Literal["1"], typing.Annotated[int, "x"],
+    typing.Annotated[int, "y"],
     collections.abc.Callable[[int], str], collections.abc.Callable[[int], int], T,
 ]  # fmt: skip
 
@@ -387,7 +399,8 @@ class Plain:
     "value",
     [
         object(), Plain(), AlwaysEqual(), threading.Lock(), (item for item in ()), iter([]), map(str, ()), {}.keys(),
-        random.Random(1), random.random, threading.local(), Exception("e"), msgpack.Timestamp(1), Plain().__init__, itertools.count(),
+        random.Random(1), random.random, threading.local(), Exception("e"), msgpack.Timestamp(1), Plain().__init__,
+        itertools.count(),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -428,10 +441,9 @@ def test_nesting_of_5000_is_unkeyable(kind):
 def test_nesting_beside_a_lone_surrogate_is_unkeyable_too():
     assert "nested too deep" in unkeyable([nested("list", 2000), "\ud800"])
     odd: Any = 1
-    for _ in range(250):
+    for _ in range(480):  # spelled out, each is two levels
         odd = {"\ud800": odd}
-    with pytest.raises(UnkeyableArgument):
-        canonical.pack([[canonical.form(odd)] * 2, canonical.form(nested("list", 505))])
+    assert "nested too deep" in unkeyable(odd)
 
 
 def test_a_circle_is_unkeyable():
@@ -469,7 +481,7 @@ def test_cache_key_may_hold_anything_keyable_and_nothing_else():
 
 
 def picture(value: Any) -> Any:
-    """Return what equals another value's picture exactly where type and content are the same: sets of pairs, no bytes."""
+    """Return what equals another value's picture exactly where type and content are the same."""
     kind = type(value).__name__
     if isinstance(value, float):
         return kind, struct.pack("<d", value)
@@ -499,7 +511,8 @@ def picture(value: Any) -> Any:
 
 
 TAGS = [
-    "tuple", "dict", "set", "object", "int", "str", "raw", "\xc7\x05\x01tuple", "__aicached__", "\x00", "\ud800", "1", "",
+    "tuple", "dict", "set", "object", "int", "str", "raw", "\xc7\x05\x01tuple", "__aicached__", "\x00", "\ud800", "1",
+    "",
     "\u00e9", "e\u0301",
 ]  # fmt: skip
 texts = st.one_of(st.text(st.characters(codec=None), max_size=3), st.sampled_from(TAGS))
@@ -507,15 +520,18 @@ numbers = st.one_of(
     st.integers(-2, 2), st.sampled_from([2**63, 2**64, -(2**63) - 1, 2**70]), st.booleans(),
     st.sampled_from([0.0, -0.0, 1.0, math.nan, math.inf]), st.floats(width=16, allow_nan=False),
 )  # fmt: skip
+MEMBERS = [*Colour, *Right, Right(3), Level.LOW, Word.RED]
 hashables = st.recursive(
-    st.one_of(st.none(), numbers, texts, st.binary(max_size=2), st.sampled_from([*Colour, *Right, Right(3), Level.LOW, Word.RED])),
+    st.one_of(st.none(), numbers, texts, st.binary(max_size=2), st.sampled_from(MEMBERS)),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=2).map(tuple), st.frozensets(inner, max_size=2), st.builds(Frozen, inner), st.builds(Pair, inner, inner)
+        st.lists(inner, max_size=2).map(tuple), st.frozensets(inner, max_size=2), st.builds(Frozen, inner),
+        st.builds(Pair, inner, inner)
     ),
     max_leaves=4,
 )  # fmt: skip
 scalars = st.one_of(
-    hashables, st.binary(max_size=2).map(bytearray), st.binary(max_size=2).map(memoryview), st.complex_numbers(width=32, allow_nan=False),
+    hashables, st.binary(max_size=2).map(bytearray), st.binary(max_size=2).map(memoryview),
+    st.complex_numbers(width=32, allow_nan=False),
     st.binary(max_size=5).map(lambda data: msgpack.ExtType(1, data)), st.decimals(places=1, min_value=-2, max_value=2),
     st.dates(datetime.date(2024, 1, 1), datetime.date(2024, 1, 3)), st.timedeltas(max_value=datetime.timedelta(2)),
     st.builds(NOON.replace, fold=st.sampled_from([0, 1]), tzinfo=st.sampled_from([None, UTC, BERLIN, PARIS])),
@@ -561,7 +577,7 @@ def changed(value: Any, how: Any) -> Any:
         name = how.choice(list(value))
         return how.choice([
             lambda: {**value, name: changed(value[name], how)},
-            lambda: {k: v for k, v in reversed(value.items())},
+            lambda: dict(reversed(value.items())),
             lambda: {k: v for k, v in value.items() if k is not name},
             lambda: collections.OrderedDict(value),
         ])()  # fmt: skip

@@ -227,15 +227,23 @@ def test_a_client_among_the_globals_is_followed_also_when_it_changes_in_place():
     assert reread(followed, made, client=anthropic.Anthropic(api_key="a"))
 
 
-def test_a_client_is_asked_for_its_parts_and_not_looked_at_anew_each_time(monkeypatch):
-    for client in (openai.OpenAI(api_key="a"), openai.AsyncOpenAI(api_key="a"), anthropic.Anthropic(api_key="a"),
-                   openai.AzureOpenAI(api_key="a", azure_endpoint="https://a", api_version="1"), anthropic.AsyncAnthropic(api_key="a")):  # fmt: skip
-        made = module("def ask(): return client")
-        made.client = client
-        followed = fingerprint(made.ask)
-        monkeypatch.setattr(followed, "reread", lambda: pytest.fail("looked at anew"))
-        followed.current()
-        followed.current()
+@pytest.mark.parametrize(
+    "client",
+    [
+        openai.OpenAI(api_key="a"),
+        openai.AsyncOpenAI(api_key="a"),
+        openai.AzureOpenAI(api_key="a", azure_endpoint="https://a", api_version="1"),
+        anthropic.Anthropic(api_key="a"),
+        anthropic.AsyncAnthropic(api_key="a"),
+    ],
+    ids=lambda client: type(client).__name__,
+)
+def test_a_client_is_asked_for_its_parts_and_not_looked_at_anew_each_time(client, monkeypatch):
+    made = module("def ask(): return client")
+    made.client = client
+    followed = fingerprint(made.ask)
+    monkeypatch.setattr(followed, "reread", lambda: pytest.fail("looked at anew"))
+    assert followed.current() == followed.current()
 
 
 # Closures ------------------------------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ def test_a_lane_that_has_learnt_tells_plain_values_apart(one, other):
 #: Each packs to the same msgpack as another, or nearly, and is another value.
 TWINS = [
     "ab", b"ab", bytearray(b"ab"), memoryview(b"ab"), ["ab"], ("ab",), {"ab"}, 1, 1.0, True, None, 0.0, -0.0, math.nan,
-    msgpack.ExtType(1, b"ab"), msgpack.ExtType(5, b"ab"), [msgpack.ExtType(1, b"tuple"), "ab"], {"ab": 1}, {1: "ab"}, {b"ab": 1},
+    msgpack.ExtType(1, b"ab"), msgpack.ExtType(5, b"ab"), [msgpack.ExtType(1, b"tuple"), "ab"], {"ab": 1}, {1: "ab"},
+    {b"ab": 1},
     {"ab": b"ab"}, {"ab": bytearray(b"ab")}, ["ab", b"ab"], ["ab", ("ab",)],
 ]  # fmt: skip
 
@@ -135,7 +136,8 @@ def test_memory_that_is_not_in_one_piece_has_a_digest():
 def test_arguments_that_do_not_fit_share_nothing_with_those_that_do():
     asked = lane()
     raw = [
-        asked.raw_digest((1,), {}), asked.raw_digest((), {"a": 1}), asked.raw_digest(((1,),), {}), asked.raw_digest((1,), {"a": 1}),
+        asked.raw_digest((1,), {}), asked.raw_digest((), {"a": 1}), asked.raw_digest(((1,),), {}),
+        asked.raw_digest((1,), {"a": 1}),
         asked.digest([1]), asked.digest([(1,), {}]), asked.digest([[1], {}]), asked.digest(["raw", [1], {}]),
     ]  # fmt: skip
     assert len(set(raw)) == len(raw)

@@ -167,9 +167,12 @@ def test_not_given_left_out_or_passed_is_one_call(create, omit, given):
 @pytest.mark.parametrize(
     "extra",
     [
-        {"model": "n"}, {"temperature": 0.5}, {"max_tokens": 6}, {"tools": []}, {"tool_choice": "none"}, {"stream": True},
-        {"seed": 1}, {"extra_body": {"x": 1}}, {"extra_headers": {"x": "1"}}, {"reasoning_effort": "low"}, {"unknown": 1},
-        {"messages": [*MESSAGES, {"role": "assistant", "content": "hi"}]}, {"system": "be kind"}, {"response_format": dict},
+        {"model": "n"}, {"temperature": 0.5}, {"max_tokens": 6}, {"tools": []}, {"tool_choice": "none"},
+        {"stream": True},
+        {"seed": 1}, {"extra_body": {"x": 1}}, {"extra_headers": {"x": "1"}}, {"reasoning_effort": "low"},
+        {"unknown": 1},
+        {"messages": [*MESSAGES, {"role": "assistant", "content": "hi"}]}, {"system": "be kind"},
+        {"response_format": dict},
     ],
     ids=str,
 )  # fmt: skip

@@ -258,21 +258,29 @@ def test_a_cancelled_trial_leaves_the_try_to_the_next(
     assert guarded.get(KEY) is None
 
 
-def test_who_began_before_it_opened_changes_nothing(guarded: GuardedStore, patient: Patient, clock: FakeClock) -> None:
-    """A slow success from before must not close it, nor a slow failure postpone the next try."""
+def test_a_slow_success_from_before_does_not_close_it(guarded: GuardedStore, patient: Patient) -> None:
     early = guarded._enter()
-    late = guarded._enter()
     patient.error = StoreUnavailable("gone")
     fail(guarded, 3)
     with early:
         pass
     assert not guarded.available
+
+
+def test_slow_failures_from_before_do_not_postpone_the_next_try(
+    guarded: GuardedStore, patient: Patient, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = guarded._enter()
+    patient.error = StoreUnavailable("gone")
+    fail(guarded, 3)
     clock.advance(0.9)
-    with pytest.raises(StoreUnavailable), late:
-        raise StoreUnavailable("slow")
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable), late:
+            raise StoreUnavailable("slow")
     patient.error = None
     clock.advance(0.2)
     assert guarded.get(KEY) is None
+    assert 2 == len(caplog.records)
 
 
 def test_each_change_of_state_is_said_once(

@@ -435,6 +435,7 @@ def _in_child(store: RedisStore, number: int) -> int:
             assert b"%d" % turn == await store.aget(value(100 * number + 100 + turn))
 
     def body() -> None:
+        assert {} == store._loops
         for _ in range(20):
             assert b"x" == store.get(value(1))
         asyncio.run(asynchronous())
@@ -578,6 +579,21 @@ class TestEventLoops:
         leave.set()
         thread.join()
         assert [b"x"] == answers
+
+    def test_who_asks_on_connections_being_closed_leaves_none_behind(self, store: RedisStore, client: Any) -> None:
+        client.lpush(name(value(1)), "x")
+
+        async def work() -> None:
+            await store.aset(value(2), b"x", 60)
+            (lines,) = store._loops.values()
+            asking = [asyncio.ensure_future(store.aget(value(1))) for _ in range(3)]
+            await asyncio.sleep(0)
+            await lines.close()
+            assert {StoreError} == {type(error) for error in await asyncio.gather(*asking, return_exceptions=True)}
+            assert b"x" == await store.aget(value(2))
+            assert {None} == {lines._free.get_nowait() for _ in range(lines._free.qsize())}
+
+        asyncio.run(work())
 
     def test_closing_while_others_ask_harms_nobody(self, store: RedisStore) -> None:
         async def work() -> list[Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from aicached.errors import StoreError, StoreUnavailable, WriteRefused
+from aicached.stores import sqlite as module
 from aicached.stores.sqlite import SQLiteStore
 from aicached.testing.clock import FakeClock
 from aicached.testing.conformance import StoreConformance
@@ -149,6 +150,7 @@ def test_a_stamp_that_clashes_is_minted_all_the_same(store: SQLiteStore) -> None
 
 def test_what_is_written_survives_the_process(path: Path) -> None:
     code = f"""
+from aicached.stores import sqlite as module
 from aicached.stores.sqlite import SQLiteStore
 SQLiteStore({str(path)!r}).set({value(1)!r}, b"from elsewhere", 3600)
 """
@@ -257,7 +259,9 @@ class TestBounds:
         small.get(value(0))
         small.close()
         clock.advance(1)
-        small.set(value(3), b"x", None)
+        other = SQLiteStore(small.path, max_entries=3, clock=clock)
+        other.set(value(3), b"x", None)
+        other.close()
         assert [0, 2, 3] == kept(small, range(4))
 
     def test_expired_rows_are_removed_now_and_then(self, path: Path) -> None:
@@ -309,6 +313,23 @@ class TestTrouble:
         assert store.get(value(1)) == b"x"
         release.join()
         store.close()
+
+    def test_opening_is_tried_again_where_sqlite_does_not_wait(
+        self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of processes that make the file at the same moment, some are told at once that it is locked."""
+        prepare, tries = module._prepare, []
+
+        def locked_twice(connection: sqlite3.Connection, patience: float) -> None:
+            tries.append(1)
+            if len(tries) <= 2:
+                raise sqlite3.OperationalError("database is locked")
+            prepare(connection, patience)
+
+        monkeypatch.setattr(module, "_prepare", locked_twice)
+        store.timeout = 20
+        assert store.get(value(1)) is None
+        assert 3 == len(tries)
 
     @pytest.mark.parametrize("asynchronous", [False, True])
     def test_a_write_waits_for_another_process_and_then_gives_up(self, asynchronous: bool, path: Path) -> None:

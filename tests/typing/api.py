@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
+import openai
+from openai.types.chat import ChatCompletion
 from typing_extensions import assert_type
 
 from aicached import Cache, CacheInfo, Usage, ai_cached, current_call, mode, patch, sample, scope, trace
@@ -158,6 +160,19 @@ made: Cached[[str], int] = ai_cached(plain, ttl="1d")
 amade: AsyncCached[[str], int] = ai_cached(aplain, ttl="1d")
 as_callable: Callable[[str], int] = ai_cached(plain)
 as_coroutine_function: Callable[[str], Coroutine[Any, Any, int]] = ai_cached(aplain)
+
+
+def sdk(client: openai.OpenAI) -> None:
+    create = ai_cached(client.chat.completions.create, ttl="1d")
+    assert_type(create(model="small", messages=[]), ChatCompletion)
+    assert_type(create.cache_contains(model="small", messages=[]), bool)
+    create(messages=[])  # type: ignore[call-arg]
+
+
+async def asdk(client: openai.AsyncOpenAI) -> None:
+    create = ai_cached(client.chat.completions.create, ttl="1d")
+    assert_type(await create(model="small", messages=[]), ChatCompletion)
+    assert_type(await create.cache_contains(model="small", messages=[]), bool)
 
 
 # Options -------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ class Cache:
         if not isinstance(namespace, str) or not namespace:
             raise ConfigurationError("namespace: it takes a non-empty string")
         self.defaults = declare(defaults, "Cache()")
+        if max_value_bytes is None:
+            raise ConfigurationError("max_value_bytes: it takes a whole number, 1 or more, not None")
         self.max_value_bytes = _count(max_value_bytes, "max_value_bytes") or 0
         self.require_scope = _flag(require_scope, "require_scope")
         self.hooks = _hooks(hooks)

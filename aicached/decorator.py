@@ -18,6 +18,7 @@ import wrapt
 
 from .cache import cache_for, default_cache
 from .call import Call
+from .context import sample
 from .errors import ConfigurationError, UnkeyableArgument
 from .plan import Plan
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
@@ -64,10 +65,10 @@ class _Methods(_Wrapper):
         return story(ASYNCIO) if self._self_site.colour == "async" else drive(story(BLOCKING))
 
     def _self_call(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, sample: int = 0
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, index: int | None = None
     ) -> tuple[Plan, Call]:
         wrapped, instance, args = self._self_target(args)
-        return self._self_site.made_call(wrapped, instance, args, kwargs, mode=mode, sample=sample)
+        return self._self_site.made_call(wrapped, instance, args, kwargs, mode=mode, sample=index)
 
     def cache_info(self) -> CacheInfo:
         """Return the counts of this function in this process."""
@@ -136,10 +137,14 @@ class _Methods(_Wrapper):
         """Return *n* independent answers to exactly this call, computing those that are missing."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ConfigurationError(f"cache_samples(): it takes a number of answers, 0 or more, not {n!r}")
-        made = [self._self_call(args, kwargs, "on", sample) for sample in range(n)]
+        made = [(index, *self._self_call(args, kwargs, "on", index)) for index in range(n)]
+
+        async def answer(rt: Runtime, index: int, plan: Plan, call: Call) -> Any:
+            with sample(index):  # for cached functions inside, too
+                return await plan.engine.fetch(rt, call)
 
         async def story(rt: Runtime) -> Any:
-            outcomes = await rt.together([plan.engine.fetch(rt, call) for plan, call in made])
+            outcomes = await rt.together([answer(rt, *each) for each in made])
             failed = next((outcome for outcome in outcomes if not outcome[0]), None)
             return failed or (True, [value for _, value in outcomes])
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from . import providers
+from .binding import check_names
 from .call import Call, Facts, save
 from .classes import Classes, annotated_classes, classes_within
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
@@ -62,6 +63,8 @@ class Plan:
         self.engine = home.engine
         self.policy = policy
         self.keyer = Keyer(function, policy, home.namespace)
+        if isinstance(policy.key, tuple):  # of the cache's defaults, too: without its names all calls would be one
+            check_names(self.keyer.binder, policy.key, "key", self.keyer.subject.function)
         self.warned: set[str] = set()
         self.classes = Classes(home.trusted_classes, home.trusted_modules)
         self.facts = Facts(

@@ -97,12 +97,12 @@ class Site:
         kwargs: Mapping[str, Any],
         *,
         mode: str,
-        sample: int = 0,
+        sample: int | None = None,
     ) -> tuple[Plan, Call]:
         """Return a call that a ``cache_*`` method speaks of, in a mode of its own."""
         plan = self.plan()
         ambient = AMBIENT.get()
-        if sample:
+        if sample is not None:
             ambient = ambient._replace(sample=sample)
         return plan, plan.call(wrapped, instance, args, kwargs, ambient, mode)
 

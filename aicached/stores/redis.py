@@ -100,8 +100,9 @@ class RedisStore(Store):
         settings, loop_settings = _settings(url, timeout, options)
         try:
             make = redis.ConnectionPool(**settings).make_connection
-            make()
             self._make_line = redis.asyncio.ConnectionPool(**loop_settings).make_connection
+            for connection in (make, self._make_line):
+                connection()  # makes the object alone, which knows what its options may be
         except (TypeError, ValueError, redis.RedisError) as error:
             raise ConfigurationError(f"not an option of a Redis connection: {error}") from None
         self._address = _address(url, settings)

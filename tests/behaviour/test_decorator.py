@@ -558,6 +558,13 @@ def test_samples_are_the_answers_that_sample_gives(cache, colour, run):
         assert "b" == run(cached("hi")) == inner("hi")
 
 
+def test_samples_are_the_same_inside_of_a_sample(cache, colour, run):
+    ask = ai_cached(ScriptedModel("a", "b").function(colour), cache=cache)
+    with sample(1):
+        assert ["a", "b"] == run(ask.cache_samples(2, "hi"))
+    assert ["a", "b"] == run(ask.cache_samples(2, "hi"))
+
+
 @pytest.mark.parametrize("n", [-1, True, "3", 1.0])
 def test_samples_are_a_number(cache, n):
     made = ai_cached(ScriptedModel().function("sync"), cache=cache)

@@ -72,6 +72,8 @@ class Cache:
     ) -> None:
         if not isinstance(namespace, str) or not namespace:
             raise ConfigurationError("namespace: it takes a non-empty string")
+        if "colour" in defaults:
+            raise ConfigurationError("Cache(): colour is a matter of each function; say it to ai_cached()")
         self.defaults = declare(defaults, "Cache()")
         if max_value_bytes is None:
             raise ConfigurationError("max_value_bytes: it takes a whole number, 1 or more, not None")
@@ -94,6 +96,8 @@ class Cache:
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function through this cache, without decorating it: ``cache.call(ask, "hi")``."""
         # By identity: two callables that are equal need not answer alike. A bound method is made anew at each access.
+        if getattr(function, "__aicached__", False):
+            raise ConfigurationError(f"Cache.call(): {function.__qualname__}() is cached already; call it by itself")
         parts = (function.__func__, function.__self__) if isinstance(function, MethodType) else (function,)
         mark = tuple(map(id, parts))
         site = self._sites.get(mark)

@@ -90,7 +90,10 @@ def _key(value: Any, option: str) -> Any:
         return value
     if not isinstance(value, (tuple, list, str)):
         raise _bad(option, value, "a function over the same arguments, or a tuple of their names")
-    return _names(value, option)
+    names = _names(value, option)
+    if not names:
+        raise _bad(option, "()", "at least one name, since without any all calls would be one")
+    return names
 
 
 def _normalize(value: Any, option: str) -> Mapping[str, Callable[[Any], Any]]:

@@ -640,6 +640,13 @@ def test_two_projects_do_not_share_by_accident(run_script, tmp_path):
     assert ["asked 42", "asked 42", "42"] == [run_script(SCRIPT.format(answer=42), name) for name in names]
 
 
+def test_a_script_that_moves_finds_its_answers_again(run_script, tmp_path):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    assert "asked 42" == run_script(SCRIPT.format(answer=42), "here/script.py")
+    assert "42" == run_script(SCRIPT.format(answer=42), "there/script.py")
+
+
 def test_comments_and_lines_are_no_edit(run_script):
     assert "asked 42" == run_script(SCRIPT.format(answer=42))
     assert "42" == run_script("\n    # new\n" + SCRIPT.format(answer="42  # the answer"))

@@ -97,6 +97,13 @@ def test_one_and_true_and_zeros_of_two_signs_are_told_apart():
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.parametrize(("value", "equal"), [(1, True), (1, 1.0), (0.0, -0.0), ((1,), (True,)), (False, 0)])
+def test_a_constant_bound_anew_to_what_is_merely_equal_is_noticed(value, equal):
+    made = module(ASK)
+    made.MODEL = value
+    assert reread(fingerprint(made.ask), made, MODEL=equal)
+
+
 def test_a_constant_that_comes_back_brings_its_version_back():
     made = module(ASK)
     followed = fingerprint(made.ask)

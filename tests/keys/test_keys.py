@@ -139,6 +139,7 @@ def message(function, /, *args, **kwargs) -> str:
         ("options", lambda it: ask("hi", options=it)),
         ("messages[...]", lambda it: ask("hi", messages={"a prompt, CANARY and all": it})),
         ("messages[...]", lambda it: ask("hi", messages={("CANARY",): it})),
+        ("messages[...]", lambda it: ask("hi", messages={"CANARY_" * 6: it})),
     ],
 )
 def test_the_message_says_where(path, make, monkeypatch):

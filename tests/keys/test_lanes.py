@@ -7,14 +7,14 @@ import threading
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aicached import UnkeyableArgument, lanes
 from aicached.canonical import pack, sequence
 from aicached.lanes import SHORT, Lane, Memo
 from tests.keys.calls import lane
-from tests.keys.test_canonical import digest, picture, texts, values
+from tests.keys.test_canonical import digest, picture, quick, texts, thorough, values
 
 
 def worked_out(bound: list) -> bytes:
@@ -32,7 +32,6 @@ plain = st.recursive(
     ),
     max_leaves=8,
 )  # fmt: skip
-quick = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def memo_agrees(bounds: list[list]) -> None:
@@ -47,10 +46,9 @@ test_the_memo_answers_as_the_canonical_form_does = quick(given(lists)(memo_agree
 
 
 @pytest.mark.slow
-@settings(quick, max_examples=20_000)
-@given(lists)
-def test_the_memo_answers_as_the_canonical_form_does_thoroughly(bounds):
-    memo_agrees(bounds)
+@thorough
+def test_the_memo_answers_as_the_canonical_form_does_thoroughly(part):
+    quick(given(lists)(memo_agrees))()
 
 
 @quick

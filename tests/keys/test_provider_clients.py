@@ -121,8 +121,21 @@ def test_a_base_url_that_is_changed_in_place_is_noticed(make):
     after = call(keys, messages=MESSAGES, model="m")
     assert before != after
     made._custom_query = {"n": 1}
-    typed = call(keys, messages=MESSAGES, model="m")
-    assert typed != after
+    asked = call(keys, messages=MESSAGES, model="m")
+    assert asked != after
+    made._custom_query = {"n": True}
+    assert call(keys, messages=MESSAGES, model="m") not in (asked, after)
+
+
+def test_two_clients_that_share_every_part_but_not_their_class_differ():
+    class Mine(openai.OpenAI):
+        pass
+
+    made = client()
+    twin = Mine.__new__(Mine)
+    twin.__dict__ = made.__dict__
+    keys = keyer(openai.OpenAI.post)
+    assert keys.key(made, ("/chat",), {}, (), 0)[1] != keys.key(twin, ("/chat",), {}, (), 0)[1]
 
 
 def test_two_clients_made_one_after_the_other_at_one_address_differ():

@@ -11,10 +11,11 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import MethodType, TracebackType
 from typing import Any
 
+from .codec import Codec
 from .context import forget_process_mode, valid_scope
 from .engine import Engine
 from .errors import ConfigurationError
@@ -44,6 +45,9 @@ class Cache:
         max_entries, max_bytes: bounds of the store, least recently used goes first; None = none, but 1 GiB in memory
             and in the embedded default.
         max_value_bytes: of one answer; a larger one is passed through and not kept.
+        compression: bytes from which an answer is compressed in the store; None = never.
+        signing_keys: bytes of 32 or more; the first signs, all verify, and unsigned entries are misses.
+        encryption_keys: bytes of 32; the first encrypts, all decrypt.
         timeout: seconds per store operation.
         trust: classes, or names of modules (submodules included), whose objects may be made when decoding.
         require_scope: True: a call outside of every `scope` is not cached.
@@ -63,6 +67,9 @@ class Cache:
         max_entries: int | None = None,
         max_bytes: int | None = None,
         max_value_bytes: int = 16 * 2**20,
+        compression: int | None = 16 * 2**10,
+        signing_keys: Sequence[bytes] = (),
+        encryption_keys: Sequence[bytes] = (),
         timeout: float = 0.25,
         trust: Iterable[type | str] = (),
         require_scope: bool = False,
@@ -84,9 +91,15 @@ class Cache:
         self.trusted_classes, self.trusted_modules = _trusted(trust)
         bounds = {"max_entries": _count(max_entries, "max_entries"), "max_bytes": _count(max_bytes, "max_bytes")}
         self.store, self.namespace = _store_of(url, namespace, _timeout(timeout), bounds)
+        codec = Codec(
+            signing_keys=signing_keys,
+            encryption_keys=encryption_keys,
+            compression=_count(compression, "compression"),
+            limit=self.max_value_bytes,
+        )
         guarded = GuardedStore(self.store)
         near = self.store if not self.store.blocking else guarded if self.store.reads_inline else None
-        self.engine = Engine(guarded, near)
+        self.engine = Engine(guarded, codec, near)
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.

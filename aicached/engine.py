@@ -17,7 +17,7 @@ from contextvars import Token
 from typing import Any
 
 from .call import Call
-from .codec import open_entry, seal
+from .codec import Codec
 from .context import CURRENT, CurrentCall
 from .entry import Entry
 from .errors import StoreError
@@ -39,11 +39,13 @@ class Engine:
 
     Args:
         store: where entries are; its failures are `StoreError`.
+        codec: entry <-> bytes.
         near: the store that may be asked in place, by a plain call in either colour; None where asking may wait.
     """
 
-    def __init__(self, store: Store, near: Store | None = None) -> None:
+    def __init__(self, store: Store, codec: Codec, near: Store | None = None) -> None:
         self.store = store
+        self.codec = codec
         self.near = near
 
     # A hit without a coroutine -----------------------------------------------------------------------------------
@@ -57,7 +59,7 @@ class Engine:
             data, *stamps = near.get_many((b"v" + digest, *lane.stamps))
         except StoreError:  # the long way meets it again, and counts it
             return None
-        entry: Entry | None = data if near.opened or data is None else open_entry(data, digest)
+        entry: Entry | None = data if near.opened or data is None else self.codec.open(data, digest)
         if entry is None or near.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
         return entry
@@ -96,7 +98,7 @@ class Engine:
             self._store_failed(call, error)
             return None
         data, *call.stamps = found
-        entry = data if self.store.opened or data is None else open_entry(data, call.digest)
+        entry = data if self.store.opened or data is None else self.codec.open(data, call.digest)
         if data is not None and entry is None:
             call.facts.counts.errors += 1
             call.detail = "damaged"
@@ -182,7 +184,7 @@ class Engine:
             self._store_failed(call, error)
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
-        data = entry if self.store.opened else seal(entry, call.digest)
+        data = entry if self.store.opened else self.codec.seal(entry, call.digest)
         await self._ask(rt, call, "set", call.key, data, entry.ttl)
         call.entry, call.stored = entry, True
 

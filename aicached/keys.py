@@ -39,12 +39,14 @@ class Keyer:
         function: the callable as it was given to the decorator.
         policy: the declared rules.
         namespace: of the cache.
+        secret: what keyed digests begin with; empty where they are not keyed.
     """
 
-    def __init__(self, function: Any, policy: Policy, namespace: str) -> None:
+    def __init__(self, function: Any, policy: Policy, namespace: str, secret: bytes = b"") -> None:
         self.subject = subject_of(function)
         self.policy = policy
         self.namespace = namespace
+        self.secret = secret
         self.identity = identity(self.subject.function)
         self.name = ":".join(self.identity)
         names = policy.key if isinstance(policy.key, tuple) else None
@@ -114,7 +116,7 @@ class Keyer:
         marked = hashlib.sha256(pack(list(scope))).digest()[:16] if scope else b""
         if len(self.lanes) >= 1000:  # a scope for each user
             self.lanes.clear()
-        lane = self.lanes[mark] = Lane(pack(prefix), self.stamps + scopes, marked)
+        lane = self.lanes[mark] = Lane(self.secret + pack(prefix), self.stamps + scopes, marked)
         return lane
 
     def _owner_digest(self, owner: Any) -> str:

@@ -95,7 +95,7 @@ class Lane:
     Turn bound arguments into digests, for one function in one namespace, version, scope and sample.
 
     Args:
-        prefix: canonical bytes of all these.
+        prefix: canonical bytes of all these, behind a secret where digests are keyed.
         stamps: store keys of the stamps that an entry of this lane depends on.
     """
 

@@ -62,7 +62,7 @@ class Plan:
         self.home = home
         self.engine = home.engine
         self.policy = policy
-        self.keyer = Keyer(function, policy, home.namespace)
+        self.keyer = Keyer(function, policy, home.namespace, self.engine.codec.secret)
         if isinstance(policy.key, tuple):  # of the cache's defaults, too: without its names all calls would be one
             check_names(self.keyer.binder, policy.key, "key", self.keyer.subject.function)
         self.warned: set[str] = set()

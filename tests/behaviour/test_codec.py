@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicached import Cache, Usage, ai_cached
-from aicached.codec import open_entry, seal
+from aicached.codec import Codec
 from aicached.entry import Entry, Meta
 from aicached.stores.memory import MemoryStore
 from aicached.testing import ScriptedModel
 
+CODEC = Codec()
 DIGEST = hashlib.sha256(b"call").digest()
 
 
@@ -36,7 +37,7 @@ def fields(entry):
 )
 def test_an_entry_comes_back_as_it_was(changes):
     made = entry(**changes)
-    found = open_entry(seal(made, DIGEST), DIGEST)
+    found = CODEC.open(CODEC.seal(made, DIGEST), DIGEST)
     assert fields(made) == fields(found)
     assert list(made.meta[:5]) == list(found.meta[:5])
     assert (list(made.meta.tags), made.meta.scope) == (list(found.meta.tags), found.meta.scope)
@@ -45,37 +46,37 @@ def test_an_entry_comes_back_as_it_was(changes):
 
 @given(st.binary(max_size=2000), st.binary(min_size=32, max_size=32))
 def test_any_payload_comes_back(payload, digest):
-    assert payload == open_entry(seal(entry(payload), digest), digest).payload
+    assert payload == CODEC.open(CODEC.seal(entry(payload), digest), digest).payload
 
 
 def test_every_prefix_is_a_miss():
-    blob = seal(entry(), DIGEST)
-    assert [None] * len(blob) == [open_entry(blob[:length], DIGEST) for length in range(len(blob))]
+    blob = CODEC.seal(entry(), DIGEST)
+    assert [None] * len(blob) == [CODEC.open(blob[:length], DIGEST) for length in range(len(blob))]
 
 
 def test_every_single_bit_that_flips_is_a_miss():
-    blob = seal(entry(), DIGEST)
+    blob = CODEC.seal(entry(), DIGEST)
     for place in range(len(blob)):
         for bit in range(8):
             damaged = bytearray(blob)
             damaged[place] ^= 1 << bit
-            assert open_entry(bytes(damaged), DIGEST) is None, (place, bit)
+            assert CODEC.open(bytes(damaged), DIGEST) is None, (place, bit)
 
 
 def test_anything_behind_the_end_is_a_miss():
-    blob = seal(entry(), DIGEST)
+    blob = CODEC.seal(entry(), DIGEST)
     for more in (b"\0", blob, crc32(blob).to_bytes(4, "little")):
-        assert open_entry(blob + more, DIGEST) is None
+        assert CODEC.open(blob + more, DIGEST) is None
 
 
 def test_another_calls_entry_is_a_miss():
     other = hashlib.sha256(b"other").digest()
-    assert open_entry(seal(entry(), other), DIGEST) is None
+    assert CODEC.open(CODEC.seal(entry(), other), DIGEST) is None
 
 
 @pytest.mark.parametrize("garbage", [b"", b"x", b"\0" * 200, b"null", "text", None, 5, ["list"]], ids=repr)
 def test_what_is_no_blob_is_a_miss(garbage):
-    assert open_entry(garbage, DIGEST) is None
+    assert CODEC.open(garbage, DIGEST) is None
 
 
 def test_a_pickle_is_a_miss_and_is_not_run():
@@ -84,9 +85,9 @@ def test_a_pickle_is_a_miss_and_is_not_run():
             return print, ("run",)
 
     blob = pickle.dumps(Evil())
-    assert open_entry(blob, DIGEST) is None
-    assert open_entry(blob + crc32(blob).to_bytes(4, "little"), DIGEST) is None
-    assert open_entry(seal(entry(), DIGEST)[:94] + blob, DIGEST) is None
+    assert CODEC.open(blob, DIGEST) is None
+    assert CODEC.open(blob + crc32(blob).to_bytes(4, "little"), DIGEST) is None
+    assert CODEC.open(CODEC.seal(entry(), DIGEST)[:94] + blob, DIGEST) is None
 
 
 def sealed(changed):
@@ -96,22 +97,22 @@ def sealed(changed):
 @pytest.mark.parametrize("place", [*range(16, 22), *range(86, 94)])
 def test_a_well_sealed_blob_of_another_format_is_a_miss(place):
     """Magic, version, kind and lengths: whoever writes them otherwise speaks another language."""
-    blob = bytearray(seal(entry(), DIGEST))
+    blob = bytearray(CODEC.seal(entry(), DIGEST))
     blob[place] ^= 0xFF
-    assert open_entry(sealed(blob), DIGEST) is None
+    assert CODEC.open(sealed(blob), DIGEST) is None
 
 
 @given(st.binary(max_size=300))
 def test_a_well_sealed_blob_of_nonsense_is_a_miss_and_raises_nothing(meta):
-    blob = bytearray(seal(entry(), DIGEST))
-    found = open_entry(sealed(blob[:94] + meta + blob[-4:]), DIGEST)
+    blob = bytearray(CODEC.seal(entry(), DIGEST))
+    found = CODEC.open(sealed(blob[:94] + meta + blob[-4:]), DIGEST)
     assert found is None or isinstance(found, Entry)
 
 
 def test_lengths_that_lie_allocate_nothing():
-    blob = bytearray(seal(entry(), DIGEST))
+    blob = bytearray(CODEC.seal(entry(), DIGEST))
     blob[86:94] = b"\xff" * 8
-    assert open_entry(sealed(blob), DIGEST) is None
+    assert CODEC.open(sealed(blob), DIGEST) is None
 
 
 class Tampering(MemoryStore):

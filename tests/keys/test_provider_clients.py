@@ -135,7 +135,8 @@ def test_two_clients_that_share_every_part_but_not_their_class_differ():
     twin = Mine.__new__(Mine)
     twin.__dict__ = made.__dict__
     keys = keyer(openai.OpenAI.post)
-    assert keys.key(made, ("/chat",), {}, (), 0)[1] != keys.key(twin, ("/chat",), {}, (), 0)[1]
+    post = (("/chat",), {"cast_to": dict}, (), 0)
+    assert keys.key(made, *post)[1] != keys.key(twin, *post)[1]
 
 
 def test_two_clients_made_one_after_the_other_at_one_address_differ():

@@ -12,7 +12,6 @@ Law: importing this imports nothing heavy: stores, SDKs and tenacity come in whe
 from __future__ import annotations
 
 from .cache import Cache, configure
-from .canonical import register_key
 from .context import current_call, mode, sample, scope, trace
 from .decorator import ai_cached, patch
 from .entry import Entry
@@ -24,6 +23,7 @@ from .errors import (
     UnkeyableArgument,
     UnstorableValue,
 )
+from .keys.canonical import register_key
 from .status import CacheInfo, CacheStatus, Usage
 
 __version__ = "0.1.0"

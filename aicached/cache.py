@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from types import MethodType, TracebackType
 from typing import Any
 
-from .codec import Codec
+from .codec.envelope import Codec
 from .context import forget_process_mode, valid_scope
 from .engine import Engine
 from .errors import ConfigurationError
-from .keys import stamp_key
+from .keys.keyer import stamp_key
 from .policy import declare, seconds
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, checked_prices

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .classes import Classes
+from .codec.classes import Classes
 from .context import CurrentCall, Mode
 from .entry import Entry
-from .lanes import Lane
+from .keys.lanes import Lane
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts, Usage

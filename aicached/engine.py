@@ -17,18 +17,18 @@ from contextvars import Token
 from typing import Any
 
 from .call import Call
-from .codec import Codec
+from .codec.envelope import Codec
+from .codec.values import Undecodable, decode
 from .context import CURRENT, CurrentCall
 from .entry import Entry
 from .errors import StoreError
 from .keeping import entry_of, measure, objection
-from .lanes import Lane
+from .keys.lanes import Lane
 from .policy import FRESH, judge
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
 from .stores.base import Store
-from .values import Undecodable, decode
 
 __all__ = ["Engine"]
 

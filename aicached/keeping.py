@@ -11,11 +11,11 @@ import inspect
 from typing import Any
 
 from .call import Call
-from .codec import new_version
+from .codec.envelope import new_version
+from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
 from .errors import UnstorableValue
 from .savings import usage_of
-from .values import IMMUTABLE, Undecodable, decode, encode
 
 __all__ = ["entry_of", "measure", "objection"]
 

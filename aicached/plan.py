@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from . import providers
-from .binding import check_names
 from .call import Call, Facts, save
-from .classes import Classes, annotated_classes, classes_within
+from .codec.classes import Classes, annotated_classes, classes_within
+from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .engine import Engine
 from .errors import UnkeyableArgument
-from .keys import Keyer
+from .keys.binding import check_names
+from .keys.keyer import Keyer
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts
-from .values import Undecodable, decode, holds_objects
 
 __all__ = ["MISS", "Home", "Plan"]
 

@@ -19,10 +19,10 @@ from types import MappingProxyType
 from typing import Any
 
 from . import providers
-from .canonical import form, pack
 from .context import valid_mode, valid_scope
 from .entry import Entry
 from .errors import ConfigurationError, UnkeyableArgument
+from .keys.canonical import form, pack
 
 __all__ = ["EXPIRED", "FRESH", "STALE", "Policy", "declare", "judge", "seconds"]
 

@@ -11,11 +11,11 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from .binding import check_names, colour_of
 from .call import Call
 from .context import AMBIENT
 from .errors import ConfigurationError
-from .keys import Keyer
+from .keys.binding import check_names, colour_of
+from .keys.keyer import Keyer
 from .plan import MISS, Home, Plan
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicached import Cache, Usage, ai_cached
-from aicached.codec import Codec
+from aicached.codec.envelope import Codec
 from aicached.entry import Entry, Meta
 from aicached.stores.memory import MemoryStore
 from aicached.testing import ScriptedModel

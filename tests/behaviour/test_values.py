@@ -26,9 +26,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicached import Cache, UnstorableValue, ai_cached
-from aicached.classes import Classes
+from aicached.codec.classes import Classes
+from aicached.codec.values import Undecodable, decode, encode
 from aicached.testing import ScriptedModel
-from aicached.values import Undecodable, decode, encode
 
 NONE = Classes()
 
@@ -265,7 +265,9 @@ def test_sets_are_encoded_alike_whatever_their_history():
 
 
 def test_sets_are_encoded_alike_whatever_the_hash_seed():
-    script = "from aicached.values import encode, Classes; print(encode({'a', 'b', 'c', 1, None}, Classes()).hex())"
+    script = (
+        "from aicached.codec.values import encode, Classes; print(encode({'a', 'b', 'c', 1, None}, Classes()).hex())"
+    )
     told = {
         subprocess.run(
             [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
@@ -546,8 +548,8 @@ def test_decoding_imports_nothing():
     """A payload that names a class of a module that is not imported, trusted or not, imports nothing."""
     script = """
 import sys
-from aicached.classes import Classes
-from aicached.values import Undecodable, decode
+from aicached.codec.classes import Classes
+from aicached.codec.values import Undecodable, decode
 import msgpack
 
 before = set(sys.modules)

@@ -8,9 +8,9 @@ import types
 from pathlib import Path
 from typing import Any
 
-from aicached.fingerprint import Fingerprint
-from aicached.keys import Keyer
-from aicached.lanes import Lane
+from aicached.keys.fingerprint import Fingerprint
+from aicached.keys.keyer import Keyer
+from aicached.keys.lanes import Lane
 from aicached.policy import Policy, declare
 
 ROOT = Path(__file__).parents[2]

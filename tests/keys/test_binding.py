@@ -8,7 +8,7 @@ import operator
 import pytest
 
 from aicached import ConfigurationError, UnkeyableArgument
-from aicached.binding import Binder, check_names, subject_of
+from aicached.keys.binding import Binder, check_names, subject_of
 from tests.keys.calls import call, key, keyer
 
 

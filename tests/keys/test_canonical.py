@@ -30,7 +30,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aicached import UnkeyableArgument, canonical, register_key
+from aicached import UnkeyableArgument, register_key
+from aicached.keys import canonical
 from tests.keys.calls import digest, python
 
 attr = pytest.importorskip("attr")
@@ -632,8 +633,8 @@ def test_digests_of_unrelated_values_thoroughly(part):
 
 PROGRAM = """
 import dataclasses, enum, functools, typing, pydantic
-from aicached.canonical import form, pack
-from aicached import definitions
+from aicached.keys.canonical import form, pack
+from aicached.keys import definitions
 import hashlib
 
 class Colour(enum.Enum): RED = 1; BLUE = "b"

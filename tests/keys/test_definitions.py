@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from aicached import UnkeyableArgument, ai_cached
-from aicached.definitions import code_digest, code_names
+from aicached.keys.definitions import code_digest, code_names
 from tests.keys.calls import digest, module
 
 
@@ -329,7 +329,7 @@ def test_a_class_and_its_instance_and_its_name_are_three_arguments():
 
 
 def test_classes_made_at_run_time_do_not_pile_up():
-    from aicached import definitions
+    from aicached.keys import definitions
 
     for number in range(1100):
         digest(type(f"Made{number}", (), {}))

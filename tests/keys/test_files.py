@@ -8,7 +8,8 @@ import pathlib
 
 import pytest
 
-from aicached import UnkeyableArgument, files
+from aicached import UnkeyableArgument
+from aicached.keys import files
 from tests.keys.calls import digest
 
 LONG_AGO = 10**9

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from aicached import ai_cached
-from aicached.fingerprint import Fingerprint, same
+from aicached.keys.fingerprint import Fingerprint, same
 from tests.keys.calls import call, key, keyer, module, version
 
 ASK = "def ask(prompt):\n    return MODEL + prompt\nMODEL = 'small'\n"

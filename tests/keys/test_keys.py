@@ -13,10 +13,11 @@ from typing import Any
 import pydantic
 import pytest
 
-from aicached import UnkeyableArgument, naming
+from aicached import UnkeyableArgument
 from aicached.context import Ambient
-from aicached.keys import Keyer, stamp_key
-from aicached.naming import identity, main_name
+from aicached.keys import naming
+from aicached.keys.keyer import Keyer, stamp_key
+from aicached.keys.naming import identity, main_name
 from aicached.policy import Policy
 from tests.keys.calls import call, key, keyer, module, python
 
@@ -261,9 +262,9 @@ def test_nothing_of_the_arguments_stays_with_the_error():
 # Identity ------------------------------------------------------------------------------------------------------------
 
 PROGRAM = """
-from aicached.keys import Keyer
+from aicached.keys.keyer import Keyer
 from aicached.policy import Policy
-from aicached.naming import identity
+from aicached.keys.naming import identity
 class Thing: pass
 def ask(prompt, thing=Thing): return "answer"
 if __name__ in ("__main__", "program"):
@@ -311,7 +312,7 @@ def test_processes_of_a_script_that_are_spawned_call_it_as_the_script_does(tmp_p
     script = tmp_path / "spawning.py"
     script.write_text(
         "import multiprocessing\n"
-        "from aicached.keys import Keyer\n"
+        "from aicached.keys.keyer import Keyer\n"
         "from aicached.policy import Policy\n"
         "def ask(prompt): pass\n"
         "def hexed(_): return Keyer(ask, Policy(), '').key(None, ('hi',), {}, (), 0)[1].hex()\n"

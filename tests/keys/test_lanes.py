@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aicached import UnkeyableArgument, lanes
-from aicached.canonical import pack, sequence
-from aicached.lanes import SHORT, Lane, Memo
+from aicached import UnkeyableArgument
+from aicached.keys import lanes
+from aicached.keys.canonical import pack, sequence
+from aicached.keys.lanes import SHORT, Lane, Memo
 from tests.keys.calls import lane
 from tests.keys.test_canonical import digest, picture, quick, texts, thorough, values
 

@@ -21,9 +21,9 @@ from typing import Any
 import msgpack
 from msgpack import ExtType
 
+from ..errors import UnstorableValue
+from ..keys.naming import identity
 from .classes import Classes, shown
-from .errors import UnstorableValue
-from .naming import identity
 
 __all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holds_objects"]
 

@@ -14,8 +14,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ..errors import ConfigurationError, UnkeyableArgument
 from .canonical import form
-from .errors import ConfigurationError, UnkeyableArgument
 from .naming import identity
 
 __all__ = ["Binder", "Subject", "check_names", "colour_of", "subject_of"]

@@ -30,9 +30,9 @@ from typing import Any
 
 import msgpack
 
-from .entry import Entry, Meta
-from .errors import ConfigurationError
-from .status import Usage
+from ..entry import Entry, Meta
+from ..errors import ConfigurationError
+from ..status import Usage
 
 __all__ = ["Codec", "new_version"]
 

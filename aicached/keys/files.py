@@ -13,7 +13,7 @@ import stat
 import time
 from typing import Any
 
-from .errors import UnkeyableArgument
+from ..errors import UnkeyableArgument
 
 __all__ = ["content"]
 

@@ -9,26 +9,37 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
-from . import (
-    definitions,  # noqa: F401  (teaches the table functions and classes)
-    providers,
-)
+from .. import providers
+from ..context import Ambient, valid_scope
+from ..errors import UnkeyableArgument
 from .binding import Binder, subject_of
 from .canonical import NO_CONTENT, client_form, form, pack
-from .context import Ambient, valid_scope
-from .errors import UnkeyableArgument
 from .fingerprint import Fingerprint, same
 from .lanes import Lane
 from .naming import identity
-from .policy import Policy
 
 __all__ = ["Keyer", "stamp_key"]
 
 SCHEMA = 1
+
+
+class Rules(Protocol):
+    """What keys depend on of a policy: see `ai_cached` for what each means."""
+
+    @property
+    def key(self) -> Any: ...
+    @property
+    def ignore(self) -> frozenset[str]: ...
+    @property
+    def normalize(self) -> Mapping[str, Callable[[Any], Any]]: ...
+    @property
+    def scope(self) -> Any: ...
+    @property
+    def version(self) -> Any: ...
 
 
 class Keyer:
@@ -37,24 +48,24 @@ class Keyer:
 
     Args:
         function: the callable as it was given to the decorator.
-        policy: the declared rules.
+        rules: the policy, as far as keys depend on it.
         namespace: of the cache.
         secret: what keyed digests begin with; empty where they are not keyed.
     """
 
-    def __init__(self, function: Any, policy: Policy, namespace: str, secret: bytes = b"") -> None:
+    def __init__(self, function: Any, rules: Rules, namespace: str, secret: bytes = b"") -> None:
         self.subject = subject_of(function)
-        self.policy = policy
+        self.rules = rules
         self.namespace = namespace
         self.secret = secret
         self.identity = identity(self.subject.function)
         self.name = ":".join(self.identity)
-        names = policy.key if isinstance(policy.key, tuple) else None
-        self.binder = Binder(self.subject.function, names, policy.ignore, policy.normalize)
-        self.fingerprint = Fingerprint(self.subject.function, policy.version, policy.ignore)
+        names = rules.key if isinstance(rules.key, tuple) else None
+        self.binder = Binder(self.subject.function, names, rules.ignore, rules.normalize)
+        self.fingerprint = Fingerprint(self.subject.function, rules.version, rules.ignore)
         self.stamps = (stamp_key(namespace), stamp_key(namespace, "function", *self.identity))
         #: Is the key what a function of the user's makes of the arguments?
-        self.chosen = callable(policy.key)
+        self.chosen = callable(rules.key)
         self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool], Lane] = {}
         self.owner: tuple[Any, Any, str] = (None, None, "")
 
@@ -75,7 +86,7 @@ class Keyer:
         args, kwargs, method = self.arguments(instance, args, kwargs)
         mark = (self.fingerprint.current(), scope, sample, method)
         lane = self.lanes.get(mark) or self._lane(mark)
-        bound = [self.policy.key(*args, **kwargs)] if self.chosen else self.binder.values(args, kwargs)
+        bound = [self.rules.key(*args, **kwargs)] if self.chosen else self.binder.values(args, kwargs)
         try:
             if bound is None:
                 return lane, lane.raw_digest(args, kwargs)
@@ -98,7 +109,7 @@ class Keyer:
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient
     ) -> tuple[str, ...] | None:
         """Return the scopes of a call, the ambient ones first; None where the policy's own yields None."""
-        own = self.policy.scope
+        own = self.rules.scope
         if own is None:
             return ambient.scope
         if isinstance(own, ContextVar):

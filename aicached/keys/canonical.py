@@ -26,8 +26,9 @@ from typing import Any
 import msgpack
 from msgpack import ExtType
 
-from . import files, providers
-from .errors import UnkeyableArgument
+from .. import providers
+from ..errors import UnkeyableArgument
+from . import files
 from .naming import identity
 
 __all__ = ["TABLE", "form", "pack", "register_key", "tagged"]

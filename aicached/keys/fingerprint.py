@@ -15,7 +15,8 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import providers
+from .. import providers
+from ..errors import UnkeyableArgument
 from .canonical import client_form, form, pack, tagged
 from .definitions import (
     code_digest,
@@ -27,7 +28,6 @@ from .definitions import (
     mapping_of_forms,
     plain_function,
 )
-from .errors import UnkeyableArgument
 from .naming import identity
 
 __all__ = ["Fingerprint"]

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any
 
-from . import providers
-from .definitions import plain_function
-from .naming import identity, main_name
+from .. import providers
+from ..keys.definitions import plain_function
+from ..keys.naming import identity, main_name
 
 __all__ = ["Classes", "annotated_classes", "classes_within"]
 

@@ -23,8 +23,8 @@ from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Any
 
+from ..errors import UnkeyableArgument
 from .canonical import RECOGNIZERS, TABLE, form, pack, sequence, tagged
-from .errors import UnkeyableArgument
 from .naming import identity
 
 __all__ = ["cells", "code_digest", "code_names", "distribution_of", "function_form", "layers", "plain_function"]

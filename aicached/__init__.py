@@ -14,7 +14,7 @@ from __future__ import annotations
 from .cache import Cache, configure
 from .context import current_call, mode, sample, scope, trace
 from .decorator import ai_cached, patch
-from .entry import Entry
+from .entry import Entry, EntryInfo
 from .errors import (
     AICachedError,
     ConfigurationError,
@@ -23,6 +23,7 @@ from .errors import (
     UnkeyableArgument,
     UnstorableValue,
 )
+from .explain import Explanation
 from .keys.canonical import register_key
 from .status import CacheInfo, CacheStatus, Usage
 
@@ -35,6 +36,8 @@ __all__ = [
     "CacheStatus",
     "ConfigurationError",
     "Entry",
+    "EntryInfo",
+    "Explanation",
     "StoreError",
     "StoreUnavailable",
     "UnkeyableArgument",

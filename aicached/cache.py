@@ -18,6 +18,7 @@ from typing import Any
 from .codec.envelope import Codec
 from .context import forget_process_mode, valid_scope
 from .engine import Engine
+from .entry import EntryInfo
 from .errors import ConfigurationError
 from .keys.keyer import stamp_key
 from .policy import declare, seconds
@@ -51,6 +52,7 @@ class Cache:
         timeout: seconds per store operation.
         trust: classes, or names of modules (submodules included), whose objects may be made when decoding.
         require_scope: True: a call outside of every `scope` is not cached.
+        keep_arguments: True: arguments are stored in clear beside the entry, for `entries`.
         hooks: callables of one `CacheStatus`, after each call; an exception in one is counted, not raised.
         prices: ``{"model": (dollars per million tokens in, out)}``.
         **defaults: options of `ai_cached` for all functions on this cache.
@@ -73,6 +75,7 @@ class Cache:
         timeout: float = 0.25,
         trust: Iterable[type | str] = (),
         require_scope: bool = False,
+        keep_arguments: bool = False,
         hooks: Iterable[Callable[[CacheStatus], Any]] = (),
         prices: Prices | None = None,
         **defaults: Any,
@@ -86,6 +89,7 @@ class Cache:
             raise ConfigurationError("max_value_bytes: it takes a whole number, 1 or more, not None")
         self.max_value_bytes = _count(max_value_bytes, "max_value_bytes") or 0
         self.require_scope = _flag(require_scope, "require_scope")
+        self.keep_arguments = _flag(keep_arguments, "keep_arguments")
         self.hooks = _hooks(hooks)
         self.prices: Prices = {} if prices is None else checked_prices(prices)
         self.trusted_classes, self.trusted_modules = _trusted(trust)
@@ -135,6 +139,25 @@ class Cache:
     async def _clear(self, rt: Runtime, scope: str | None) -> None:
         names = () if scope is None else ("scope", valid_scope(scope, "clear()"))
         await self.engine.clear(rt, self.counts, stamp_key(self.namespace, *names))
+
+    def entries(self, limit: int = 100) -> list[EntryInfo]:
+        """
+        List what is stored in this namespace, the newest first; arguments only where the cache keeps them.
+
+        Args:
+            limit: how many at most.
+
+        Raises:
+            StoreError: the store is in trouble, or cannot list.
+        """
+        return drive(self._entries(BLOCKING, limit))
+
+    async def aentries(self, limit: int = 100) -> list[EntryInfo]:
+        """Twin of `entries`."""
+        return await self._entries(ASYNCIO, limit)
+
+    async def _entries(self, rt: Runtime, limit: int) -> list[EntryInfo]:
+        return await self.engine.entries(rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def close(self) -> None:
         """Let go of files and connections; a call after this opens them anew."""

@@ -13,12 +13,36 @@ from typing import Any
 from .codec.classes import Classes
 from .context import CurrentCall, Mode
 from .entry import Entry
+from .keys.keyer import Keyer
 from .keys.lanes import Lane
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts, Usage
 
 __all__ = ["Call", "Facts"]
+
+
+class Streak:
+    """Watch the misses of one function until its first hit, for an argument that is new each time."""
+
+    __slots__ = ("always", "last", "length")
+
+    def __init__(self) -> None:
+        self.last: Mapping[str, bytes] = {}
+        self.always: set[str] | None = None
+        self.length = 0
+
+    def missed(self, parts: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Take in a miss; return, once, after 50, the names of the parts that were new each time."""
+        changed = {name for name, digest in parts.items() if self.last.get(name) != digest}
+        if self.length:
+            self.always = changed if self.always is None else self.always & changed
+        self.last = parts
+        self.length += 1
+        return tuple(sorted(self.always or ())) if self.length == MISSES else ()
+
+
+MISSES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +53,33 @@ class Facts:
     Args:
         name: ``module:qualname``.
         namespace: of the cache.
+        keyer: makes the keys.
         policy: the declared rules.
         prices: of the cache.
+        keep_arguments: are they stored in clear?
         max_value_bytes: larger payloads are passed through.
         retries_by_itself: does a client that the function uses retry failed requests?
         hooks: callables of one `CacheStatus`.
         warn: logs a message once per subject: ``warn(subject, message, *args)``.
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
+        streak: watches misses that follow one another.
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
     name: str
     namespace: str
+    keyer: Keyer
     policy: Policy
     prices: Prices
     max_value_bytes: int
+    keep_arguments: bool
     retries_by_itself: Callable[[], bool]
     hooks: tuple[Callable[[CacheStatus], Any], ...]
     warn: Callable[..., None]
     counts: Counts
     rules: bytes
+    streak: Streak
     verified: set[type] = field(default_factory=set)
 
 
@@ -62,7 +92,7 @@ class Call:
         function: the origin, bound; args, kwargs: what it gets.
         mode: what the mode lets this call do.
         lane, digest: of the key; None where the call has none.
-        digest_again: makes the key anew, to see whether the arguments have changed.
+        keyed: what the keyer takes: instance, args, kwargs, scope, sample.
         allowed: () -> what may be made when decoding.
         traces: lists that want its status.
     """
@@ -74,12 +104,12 @@ class Call:
         "current",
         "detail",
         "digest",
-        "digest_again",
         "entry",
         "facts",
         "function",
         "fwd",
         "hit",
+        "keyed",
         "kwargs",
         "lane",
         "mode",
@@ -101,7 +131,7 @@ class Call:
         mode: Mode,
         lane: Lane | None,
         digest: bytes,
-        digest_again: Callable[[], bytes],
+        keyed: tuple[Any, ...],
         allowed: Callable[[], Classes],
         traces: tuple[list[CacheStatus], ...] = (),
     ) -> None:
@@ -112,7 +142,7 @@ class Call:
         self.mode = mode
         self.lane = lane
         self.digest = digest
-        self.digest_again = digest_again
+        self.keyed = keyed
         self.allowed = allowed
         self.traces = traces
         self.current = CurrentCall()
@@ -123,6 +153,10 @@ class Call:
         self.detail: str | None = None
         self.hit = self.stored = self.refused = self.changed = False
         self.store_seconds = self.origin_seconds = 0.0
+
+    def digest_again(self) -> bytes:
+        """Make the digest anew, to see whether the arguments have changed."""
+        return self.facts.keyer.key(*self.keyed)[1]
 
     @property
     def classes(self) -> Classes:

@@ -109,6 +109,11 @@ class _Methods(_Wrapper):
 
         return self._self_run(story)
 
+    def cache_explain(self, *args: Any, **kwargs: Any) -> Any:
+        """Return an `Explanation`: would exactly this call hit; if not, what differs from the nearest stored one."""
+        plan, call = self._self_call(args, kwargs, "on")
+        return self._self_run(lambda rt: plan.engine.explain(rt, call))
+
     def cache_contains(self, *args: Any, **kwargs: Any) -> Any:
         """Tell whether there is a fresh answer to exactly this call; counts nothing."""
         plan, call = self._self_call(args, kwargs, "on")

@@ -20,8 +20,9 @@ from .call import Call
 from .codec.envelope import Codec
 from .codec.values import Undecodable, decode
 from .context import CURRENT, CurrentCall
-from .entry import Entry
+from .entry import Entry, EntryInfo
 from .errors import StoreError
+from .explain import Explanation, compared
 from .keeping import entry_of, measure, objection
 from .keys.lanes import Lane
 from .policy import FRESH, judge
@@ -31,6 +32,9 @@ from .status import Counts
 from .stores.base import Store
 
 __all__ = ["Engine"]
+
+#: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
+RECENT = 64
 
 
 class Engine:
@@ -98,7 +102,7 @@ class Engine:
             self._store_failed(call, error)
             return None
         data, *call.stamps = found
-        entry = data if self.store.opened or data is None else self.codec.open(data, call.digest)
+        entry = self._opened(data, call.digest)
         if data is not None and entry is None:
             call.facts.counts.errors += 1
             call.detail = "damaged"
@@ -185,7 +189,7 @@ class Engine:
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
-        await self._ask(rt, call, "set", call.key, data, entry.ttl)
+        await self._ask(rt, call, "commit", call.key, data, entry.ttl, call.facts.keyer.recent, RECENT)
         call.entry, call.stored = entry, True
 
     # What people ask for by name ---------------------------------------------------------------------------------
@@ -193,6 +197,51 @@ class Engine:
     async def contains(self, rt: Runtime, call: Call) -> bool:
         """Is there a fresh answer to this call?"""
         return call.lane is not None and await self._look(rt, call) is not None
+
+    async def explain(self, rt: Runtime, call: Call) -> Explanation:
+        """Say whether the call would hit, and if not, what differs from the nearest of the function's last commits."""
+        name = call.facts.name
+        if call.lane is None:
+            return Explanation(name, hit=False, reason=f"this call bypasses the cache ({call.detail or 'mode'})")
+        entry, key, now = await self._look(rt, call), call.digest.hex(), self.store.now()
+        if entry is not None:
+            left = None if entry.ttl is None else entry.until - now
+            return Explanation(name, True, key=key, age=entry.age(now), ttl=left, usage=entry.meta.usage)
+        try:
+            recent = await self._recent(rt, call)
+        except StoreError as error:
+            return Explanation(name, hit=False, reason=f"the store is in trouble ({type(error).__name__})", key=key)
+        differs, nearest, count = compared(call.facts.keyer.parts(*call.keyed), recent)
+        age = None if nearest is None else nearest.age(now)
+        reason = "" if differs else _reason(call, count)
+        return Explanation(name, hit=False, reason=reason, differs=differs, compared=count, key=key, age=age)
+
+    async def _recent(self, rt: Runtime, call: Call) -> list[Entry]:
+        """Return the entries of the function's last commits that are still there."""
+        keys = await rt.ask(self.store, "recent", call.facts.keyer.recent)
+        found = await rt.ask(self.store, "get_many", keys) if keys else []
+        opened = [self._opened(data, key[1:]) for key, data in zip(keys, found, strict=True)]
+        return [entry for entry in opened if entry is not None]
+
+    def _opened(self, data: Any, digest: bytes) -> Entry | None:
+        return data if self.store.opened or data is None else self.codec.open(data, digest)
+
+    async def entries(self, rt: Runtime, namespace: bytes, limit: int) -> list[EntryInfo]:
+        """
+        List entries of the namespace whose stamp is under *namespace*, the newest first.
+
+        Raises:
+            StoreError: the store is in trouble, or cannot list.
+        """
+        stamp, found = (await rt.ask(self.store, "get_many", [namespace]))[0], []
+        keys, now = await rt.ask(self.store, "keys"), self.store.now()
+        for start in range(0, len(keys), 100):
+            some = keys[start : start + 100]
+            for key, data in zip(some, await rt.ask(self.store, "get_many", some), strict=True):
+                entry = self._opened(data, key[1:])
+                if entry is not None and entry.meta.stamps[:1] == [stamp]:
+                    found.append(entry.info(key[1:].hex(), now))
+        return sorted(found, key=lambda info: info.age)[:limit]
 
     async def invalidate(self, rt: Runtime, call: Call) -> None:
         """Forget the answer to this call."""
@@ -254,3 +303,12 @@ def _changed(call: Call) -> bool:
 def _reset(token: Token[CurrentCall | None]) -> None:
     with suppress(ValueError):  # a coroutine that is collected is closed in another context
         CURRENT.reset(token)
+
+
+def _reason(call: Call, stored: int) -> str:
+    """Say why a call misses that differs from no stored one."""
+    if call.detail is not None:
+        return f"its entry cannot be used ({call.detail})"
+    if call.fwd == "stale":
+        return "its entry has expired"
+    return "its entry was cleared" if stored else "no call of this function is stored"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgpack
+
 from .status import Usage
 
-__all__ = ["Entry", "Meta"]
+__all__ = ["Entry", "EntryInfo", "Meta"]
 
 
 class Meta(NamedTuple):
@@ -26,6 +28,8 @@ class Meta(NamedTuple):
         usage: tokens and cost; None where not known.
         tags: names given by the policy and by the origin.
         scope: digest of the scope; empty where there is none.
+        parts: short digests of what the key is made of, packed: they are read only to explain a miss.
+        arguments: the arguments in clear, packed; empty unless the cache keeps them.
     """
 
     function: str
@@ -35,6 +39,35 @@ class Meta(NamedTuple):
     usage: Usage | None = None
     tags: tuple[str, ...] = ()
     scope: bytes = b""
+    parts: bytes = b""
+    arguments: bytes = b""
+
+
+class EntryInfo(NamedTuple):
+    """
+    Say what people may see of an entry.
+
+    Args:
+        function: module and qualified name.
+        key: hex digest of the call.
+        age: seconds since it was stored.
+        ttl: seconds that it stays fresh; None = for ever.
+        size: bytes of the packed answer.
+        seconds: what the origin took.
+        usage: tokens and cost; None where not known.
+        tags: its tags.
+        arguments: name -> the argument as text; empty unless the cache keeps them.
+    """
+
+    function: str
+    key: str
+    age: float
+    ttl: float | None
+    size: int
+    seconds: float
+    usage: Usage | None
+    tags: tuple[str, ...]
+    arguments: dict[str, str]
 
 
 class Entry:
@@ -79,9 +112,32 @@ class Entry:
         """Return the seconds since the entry was created; never negative."""
         return max(0.0, now - self.created)
 
+    def parts(self) -> dict[str, bytes]:
+        """Return the short digests of what the key is made of."""
+        return _unpacked(self.meta.parts)
+
+    def arguments(self) -> dict[str, str]:
+        """Return the arguments as they were shown; empty unless the cache keeps them."""
+        return _unpacked(self.meta.arguments)
+
+    def info(self, key: str, now: float) -> EntryInfo:
+        """Return what people may see of it; *key* is the hex digest of its call."""
+        meta, left = self.meta, None if self.ttl is None else self.until - now
+        seen = (self.age(now), left, len(self.payload), meta.seconds, meta.usage, meta.tags)
+        return EntryInfo(meta.function, key, *seen, self.arguments())
+
     def __len__(self) -> int:
         """Return about what the entry takes in memory, in bytes."""
-        return len(self.payload) + 400
+        return len(self.payload) + len(self.meta.parts) + len(self.meta.arguments) + 700
 
     def __repr__(self) -> str:
         return f"<Entry {self.version.hex()[:8]} of {self.meta.function}, {len(self.payload)} bytes>"
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    """Return a packed dict; empty where it is none, since a store may hold anything."""
+    try:
+        found = msgpack.unpackb(packed) if packed else {}
+    except Exception:
+        return {}
+    return found if isinstance(found, dict) else {}

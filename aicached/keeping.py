@@ -8,7 +8,10 @@ is a word in the status, one warning, and a count.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
+
+import msgpack
 
 from .call import Call
 from .codec.envelope import new_version
@@ -115,6 +118,28 @@ def _meta(call: Call) -> Meta:
     if callable(tags):
         tags = tags(*call.args, **call.kwargs)
     assert call.lane is not None
+    parts = facts.keyer.parts(*call.keyed)
+    _watch(call, parts)
+    shown = msgpack.packb(facts.keyer.shown(*call.keyed[:3])) if facts.keep_arguments else b""
     stamps = [stamp for stamp in call.stamps or () if stamp is not None]
     names = tuple(sorted({*tags, *current.tags}))
-    return Meta(facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, call.lane.scope)
+    packed = msgpack.packb(parts)
+    scope = call.lane.scope
+    return Meta(facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, scope, packed, shown)
+
+
+def _watch(call: Call, parts: Mapping[str, bytes]) -> None:
+    """Warn once of an argument that is new in each of many misses, and so keeps every call from hitting."""
+    facts = call.facts
+    others = {"code", "sample", "scope", *facts.keyer.fingerprint.view.followed}  # the fingerprint warns of its own
+    if facts.counts.hits or not (names := facts.streak.missed({k: v for k, v in parts.items() if k not in others})):
+        return
+    facts.warn(
+        "streak",
+        "%s: %d misses without a hit; %s was different each time. If it does not change the answer, "
+        "leave it out of the key with ignore=%r",
+        facts.name,
+        facts.streak.length,
+        " and ".join(names),
+        names,
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from . import providers
-from .call import Call, Facts, save
+from .call import Call, Facts, Streak, save
 from .codec.classes import Classes, annotated_classes, classes_within
 from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
@@ -39,6 +39,7 @@ class Home(Protocol):
     namespace: str
     defaults: dict[str, Any]
     max_value_bytes: int
+    keep_arguments: bool
     require_scope: bool
     hooks: tuple[Callable[[CacheStatus], Any], ...]
     prices: Prices
@@ -70,6 +71,7 @@ class Plan:
         self.facts = Facts(
             name=self.keyer.name,
             namespace=home.namespace,
+            keyer=self.keyer,
             policy=policy,
             prices=home.prices,
             max_value_bytes=home.max_value_bytes,
@@ -78,6 +80,8 @@ class Plan:
             warn=self.warn,
             counts=counts,
             rules=policy.rules(),
+            keep_arguments=home.keep_arguments,
+            streak=Streak(),
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}
@@ -151,9 +155,8 @@ class Plan:
             except UnkeyableArgument as error:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
-        again = lambda: self.keyer.key(*keyed)[1]  # noqa: E731
         classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
-        made = Call(self.facts, wrapped, args, kwargs, allowed, lane, digest, again, classes, ambient.traces)
+        made = Call(self.facts, wrapped, args, kwargs, allowed, lane, digest, keyed, classes, ambient.traces)
         made.detail = why
         return made
 

@@ -179,8 +179,8 @@ class Codec:
 
 
 def _meta(packed: bytes) -> Meta:
-    function, stamps, rules, seconds, usage, tags, scope = msgpack.unpackb(packed)
-    return Meta(function, stamps, rules, seconds, None if usage is None else Usage(*usage), tags, scope)
+    function, stamps, rules, seconds, usage, tags, *rest = msgpack.unpackb(packed)
+    return Meta(function, stamps, rules, seconds, None if usage is None else Usage(*usage), tuple(tags), *rest)
 
 
 def _key_id(key: bytes) -> bytes:

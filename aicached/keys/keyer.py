@@ -64,6 +64,7 @@ class Keyer:
         self.binder = Binder(self.subject.function, names, rules.ignore, rules.normalize)
         self.fingerprint = Fingerprint(self.subject.function, rules.version, rules.ignore)
         self.stamps = (stamp_key(namespace), stamp_key(namespace, "function", *self.identity))
+        self.recent = b"e" + stamp_key(namespace, "recent", *self.identity)[1:]
         #: Is the key what a function of the user's makes of the arguments?
         self.chosen = callable(rules.key)
         self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool], Lane] = {}
@@ -95,6 +96,28 @@ class Keyer:
             return lane, lane.digest(bound)
         except (UnkeyableArgument, RecursionError):
             raise self._unkeyable(bound, args, kwargs) from None
+
+    def parts(
+        self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: tuple[str, ...], sample: int
+    ) -> dict[str, bytes]:
+        """Return short digests of what a call's key is made of: each argument, the code, each name that is followed."""
+        args, kwargs, _ = self.arguments(instance, args, kwargs)
+        if self.chosen:
+            named = {"key": self.rules.key(*args, **kwargs)}
+        else:
+            named = self.binder.named(self.binder.values(args, kwargs), args, kwargs)
+        forms = {name: form(value) for name, value in named.items() if value is not None}
+        view = self.fingerprint.view
+        forms |= {"code": self.fingerprint.base, **view.followed}
+        forms |= {"scope": list(scope)} if scope else {}
+        forms |= {"sample": sample} if sample else {}
+        return {name: hashlib.sha256(self.secret + pack(made)).digest()[:8] for name, made in forms.items()}
+
+    def shown(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
+        """Return the arguments that count, in clear, for a cache that keeps them."""
+        args, kwargs, _ = self.arguments(instance, args, kwargs)
+        named = self.binder.named(self.binder.values(args, kwargs), args, kwargs)
+        return {name: value if type(value) is str else repr(value) for name, value in named.items()}
 
     def arguments(
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]

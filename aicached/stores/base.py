@@ -22,14 +22,18 @@ _Result = TypeVar("_Result")
 _living: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
+#: Bytes of a key.
+KEY = 33
+
+
 class Store:
     """
     Keep bytes under keys.
 
-    A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation), then a digest
-    of 32. A subclass writes `get`, `set` and `delete`; the rest has defaults on top of these. The twins that begin
-    with an *a* run the plain method in a thread, or at once where `blocking` is false; override them where the driver
-    is async by nature.
+    A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
+    keys), then a digest of 32. A subclass writes `get`, `set` and `delete`; the rest has defaults on top of these, but
+    for `keys`, which a store may lack. The twins that begin with an *a* run the plain method in a thread, or at once
+    where `blocking` is false; override them where the driver is async by nature.
     """
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
@@ -85,6 +89,26 @@ class Store:
         """Put a new stamp under *key*: every entry that carries the old one is a miss from now on."""
         self.set(key, os.urandom(16), None)
 
+    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        """Keep *data* as `set` does, and put *key* in front of the list of the last *limit* keys under *recent*."""
+        self.set(key, data, lifetime)
+        others = [other for other in self.recent(recent) if other != key]
+        self.set(recent, b"".join([key, *others][:limit]), None)
+
+    def recent(self, recent: bytes) -> list[bytes]:
+        """Return the keys under *recent*, the newest first."""
+        found = self.get(recent) or b""
+        return [found[at : at + KEY] for at in range(0, len(found), KEY)]
+
+    def keys(self) -> list[bytes]:
+        """
+        Return the keys of all values, in any order; this is for people who look, never for a call.
+
+        Raises:
+            StoreError: this store cannot tell.
+        """
+        raise StoreError(f"a {type(self).__name__} cannot list its entries")
+
     def close(self) -> None:
         """Let go of files and connections; the store may be used again, which opens them anew."""
 
@@ -111,6 +135,18 @@ class Store:
     async def arenew(self, key: bytes) -> None:
         """Twin of `renew`."""
         await self._apart(self.renew, key)
+
+    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        """Twin of `commit`."""
+        await self._apart(self.commit, key, data, lifetime, recent, limit)
+
+    async def arecent(self, recent: bytes) -> list[bytes]:
+        """Twin of `recent`."""
+        return await self._apart(self.recent, recent)
+
+    async def akeys(self) -> list[bytes]:
+        """Twin of `keys`."""
+        return await self._apart(self.keys)
 
     async def aclose(self) -> None:
         """Twin of `close`."""

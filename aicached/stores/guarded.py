@@ -126,6 +126,18 @@ class GuardedStore(Store):
         with self._enter_write():
             self.store.set(key, data, lifetime)
 
+    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        with self._enter_write():
+            self.store.commit(key, data, lifetime, recent, limit)
+
+    def recent(self, recent: bytes) -> list[bytes]:
+        with self._enter():
+            return self.store.recent(recent)
+
+    def keys(self) -> list[bytes]:
+        with self._enter():
+            return self.store.keys()
+
     def delete(self, key: bytes) -> None:
         with self._enter():
             self.store.delete(key)
@@ -153,6 +165,18 @@ class GuardedStore(Store):
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
         with self._enter_write():
             await self.store.aset(key, data, lifetime)
+
+    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        with self._enter_write():
+            await self.store.acommit(key, data, lifetime, recent, limit)
+
+    async def arecent(self, recent: bytes) -> list[bytes]:
+        with self._enter():
+            return await self.store.arecent(recent)
+
+    async def akeys(self) -> list[bytes]:
+        with self._enter():
+            return await self.store.akeys()
 
     async def adelete(self, key: bytes) -> None:
         with self._enter():

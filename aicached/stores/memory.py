@@ -91,6 +91,10 @@ class MemoryStore(Store):
         with self._lock:
             self._discard(key)
 
+    def keys(self) -> list[bytes]:
+        with self._lock:
+            return list(self._values)
+
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return [self._mark(key) or self._mint(key) for key in keys]
 

@@ -12,6 +12,7 @@ Law: importing this imports nothing heavy: stores, SDKs and tenacity come in whe
 from __future__ import annotations
 
 from .cache import Cache, configure
+from .codec.taught import register_value
 from .context import current_call, mode, sample, scope, trace
 from .decorator import ai_cached, patch
 from .entry import Entry, EntryInfo
@@ -49,6 +50,7 @@ __all__ = [
     "mode",
     "patch",
     "register_key",
+    "register_value",
     "sample",
     "scope",
     "trace",

@@ -13,6 +13,7 @@ from typing import Any
 from .codec.classes import Classes
 from .context import CurrentCall, Mode
 from .entry import Entry
+from .flight import Flight
 from .keys.keyer import Keyer
 from .keys.lanes import Lane
 from .policy import Policy
@@ -101,11 +102,14 @@ class Call:
         "allowed",
         "args",
         "changed",
+        "collapsed",
+        "copy",
         "current",
         "detail",
         "digest",
         "entry",
         "facts",
+        "flight",
         "function",
         "fwd",
         "hit",
@@ -151,6 +155,10 @@ class Call:
         self.usage: Usage | None = None
         self.fwd: str | None = None
         self.detail: str | None = None
+        #: The answer encoded, for those who waited for it; None where it cannot be.
+        self.copy: Entry | None = None
+        self.flight: Flight | None = None
+        self.collapsed = False
         self.hit = self.stored = self.refused = self.changed = False
         self.store_seconds = self.origin_seconds = 0.0
 
@@ -183,9 +191,11 @@ class Call:
             counts.bypassed += 1
         else:
             counts.misses += 1
+            counts.collapsed += self.collapsed
             counts.stored += self.stored
             counts.refused += self.refused
-            spend(counts, self.origin_seconds, self.usage)
+            if not self.collapsed:
+                spend(counts, self.origin_seconds, self.usage)
 
     def status(self, seconds: float, now: float, error: BaseException | None) -> CacheStatus:
         """Return what happened, as a value."""
@@ -196,6 +206,7 @@ class Call:
             hit=self.hit,
             fwd=None if self.hit else self.fwd,
             stored=self.stored,
+            collapsed=self.collapsed,
             ttl=None if entry is None or entry.ttl is None else entry.until - now,
             age=None if entry is None else entry.age(now),
             key=self.digest.hex() if self.lane is not None else None,

@@ -21,20 +21,28 @@ __all__ = ["AMBIENT", "MODES", "PLAIN", "Ambient", "CurrentCall", "current_call"
 
 
 class Mode(NamedTuple):
-    """Say what a mode lets a call do."""
+    """
+    Say what a mode lets a call do.
+
+    Args:
+        reads: may a stored answer be served?
+        calls_only: is the cache left alone?
+        stores: may a new answer be stored?
+        shares: may callers of one key share a computation?
+    """
 
     reads: bool
     calls_only: bool
     stores: bool
+    shares: bool
 
 
-#: mode -> may a stored answer be served; is the cache left alone; may a new answer be stored
 MODES = {
-    "on": Mode(reads=True, calls_only=False, stores=True),
-    "off": Mode(reads=False, calls_only=True, stores=False),
-    "refresh": Mode(reads=False, calls_only=False, stores=True),
-    "read_only": Mode(reads=True, calls_only=False, stores=False),
-    "write_only": Mode(reads=False, calls_only=False, stores=True),
+    "on": Mode(reads=True, calls_only=False, stores=True, shares=True),
+    "off": Mode(reads=False, calls_only=True, stores=False, shares=False),
+    "refresh": Mode(reads=False, calls_only=False, stores=True, shares=True),
+    "read_only": Mode(reads=True, calls_only=False, stores=False, shares=True),
+    "write_only": Mode(reads=False, calls_only=False, stores=True, shares=False),
 }
 
 

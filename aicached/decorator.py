@@ -284,6 +284,7 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
         retry: True = 3 attempts on transient failures; False; a number of attempts in all; or a tenacity Retrying.
         cache_if: answer -> whether to keep it; None = complete answers only.
         usage: answer -> `Usage`, for answers whose shape is not known.
+        coalesce: share one computation among all callers of a key in this process; False: each computes.
         colour: ``"sync"`` or ``"async"``, where it cannot be seen.
         mode: overrules `mode` and ``AICACHED_MODE`` for this function.
         on_unkeyable: ``"raise"``, or ``"bypass"`` to call without the cache where an argument has no content.

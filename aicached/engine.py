@@ -14,15 +14,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import Token
+from functools import partial
 from typing import Any
 
 from .call import Call
 from .codec.envelope import Codec
 from .codec.values import Undecodable, decode
+from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry, EntryInfo
 from .errors import StoreError
 from .explain import Explanation, compared
+from .flight import cancel_joins
 from .keeping import entry_of, measure, objection
 from .keys.lanes import Lane
 from .policy import FRESH, judge
@@ -51,6 +54,7 @@ class Engine:
         self.store = store
         self.codec = codec
         self.near = near
+        self.address = store.address
 
     # A hit without a coroutine -----------------------------------------------------------------------------------
 
@@ -83,15 +87,16 @@ class Engine:
         if call.lane is None or call.mode.calls_only:
             call.fwd = "bypass"
             return await self._origin(rt, call)
-        call.fwd = "request"
-        if call.mode.reads:
-            call.fwd = "uri-miss"
-            entry = await self._look(rt, call)
-            if entry is not None:
-                found = self._hit(call, entry)
-                if found is not None:
-                    return found
-        return await self._load(rt, call)
+        call.fwd = "uri-miss" if call.mode.reads else "request"
+        steps = Steps(partial(self._found, rt, call), partial(self._load, rt, call))
+        if call.mode.shares and call.facts.policy.coalesce:
+            return await fly(rt, call, self.address, steps)
+        return await steps.alone()
+
+    async def _found(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Return the stored answer, None where there is none or the mode does not read."""
+        entry = await self._look(rt, call) if call.mode.reads else None
+        return None if entry is None else self._hit(call, entry)
 
     async def _look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
@@ -177,10 +182,11 @@ class Engine:
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
-        if not call.mode.stores:
-            return
         entry = entry_of(call, value, self.store.now())
-        if entry is None or call.stamps is None:
+        if entry is None or call.stamps is None or not call.mode.stores:
+            return
+        if call.flight is not None and call.flight.outdated:
+            call.detail = "outdated"
             return
         try:
             await self._commit(rt, call, entry)
@@ -247,6 +253,7 @@ class Engine:
         """Forget the answer to this call."""
         if call.lane is None:
             return
+        cancel_joins(key=(self.address, call.digest))
         try:
             await self._ask(rt, call, "delete", call.key)
         except StoreError as error:
@@ -262,6 +269,7 @@ class Engine:
 
     async def clear(self, rt: Runtime, counts: Counts, stamp: bytes) -> None:
         """Put a new stamp under a stamp key: every entry that carries the old one is a miss from now on."""
+        cancel_joins(stamp=stamp)
         try:
             await rt.ask(self.store, "renew", stamp)
         except StoreError:

@@ -46,20 +46,32 @@ def entry_of(call: Call, value: Any, now: float) -> Entry | None:
 
 
 def _entry(call: Call, value: Any, now: float) -> Entry | None:
-    why = _refusal(call, value)
-    if why is not None:
+    why = _refusal(call, value) if call.mode.stores else None
+    try:
+        why = _share(call, value, now) or why
+    except UnstorableValue:
+        if why is None:
+            raise
+    if why is not None and call.mode.stores:
         call.refuse(why)
+    if why is not None or not call.mode.stores:
         return None
+    assert call.copy is not None
     ttl = _lifetime(call, value)
     if ttl == 0:
         call.refuse("ttl=0")
         return None
+    made = call.copy
+    return Entry(made.version, now, ttl, (0.0, 0.0), "value", _meta(call), made.payload, made.whole)
+
+
+def _share(call: Call, value: Any, now: float) -> str | None:
+    """Encode the answer, kept or not, for those who waited for it; return why it is too large to be kept."""
     payload = _payload(call, value)
-    if len(payload) > call.facts.max_value_bytes:
-        call.refuse("too large")
-        return None
     whole = (value,) if type(value) in IMMUTABLE else ()
-    return Entry(new_version(), now, ttl, (0.0, 0.0), "value", _meta(call), payload, whole)
+    meta = Meta(call.facts.name, [], call.facts.rules, call.origin_seconds, call.usage)
+    call.copy = Entry(new_version(), now, 0.0, (0.0, 0.0), "value", meta, payload, whole)
+    return "too large" if len(payload) > call.facts.max_value_bytes else None
 
 
 def _refusal(call: Call, value: Any) -> str | None:

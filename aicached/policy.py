@@ -135,6 +135,12 @@ def _one_of(*allowed: Any) -> Callable[[Any, str], Any]:
     return check
 
 
+def _flag(value: Any, option: str) -> bool:
+    if not isinstance(value, bool):
+        raise _bad(option, value, "True or False")
+    return value
+
+
 def _tags(value: Any, option: str) -> Any:
     return value if callable(value) else _names(value, option)
 
@@ -165,6 +171,7 @@ class Policy:
     retry: Any = _option(True, _retry)
     cache_if: Callable[[Any], bool] | None = _option(None, _callable)
     usage: Callable[[Any], Any] | None = _option(None, _callable)
+    coalesce: bool = _option(True, _flag)
     colour: str | None = _option(None, _one_of(None, "sync", "async"))
     mode: str | None = _option(None, _mode)
     on_unkeyable: str = _option("raise", _one_of("raise", "bypass"))

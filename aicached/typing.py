@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     retry: Any
     cache_if: Callable[[Any], bool] | None
     usage: Callable[[Any], Any] | None
+    coalesce: bool
     colour: Literal["sync", "async"] | None
     mode: Literal["on", "off", "refresh", "read_only", "write_only"] | None
     on_unkeyable: Literal["raise", "bypass"]

@@ -1,0 +1,238 @@
+"""
+One computation per key in this process, however many threads, tasks and event loops want it.
+
+Law: whoever joins a flight is told how it ended, exactly once, and nobody's leaving hurts another. Waiters are plain
+callables that wake one thread or one task each: a future that two tasks await dies with the first of them that is
+cancelled. A wait that would close a circle is no wait: the caller computes for himself.
+
+The order of two callers A and B of one key, that forces the look-up into the flight: A looks and finds nothing; B looks
+and finds nothing; A computes, stores and lands; B, who joins only now, would compute again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+__all__ = [
+    "ABANDONED",
+    "EMPTY",
+    "LEADING",
+    "Flight",
+    "Landing",
+    "abandon",
+    "board",
+    "cancel_joins",
+    "clone",
+    "deputize",
+    "join",
+    "land",
+    "leave",
+]
+
+Key = tuple[str, bytes]
+
+
+class Landing(NamedTuple):
+    """
+    Say how a flight ended.
+
+    Args:
+        kind: ``"entry"`` (content: an Entry whose payload each waiter decodes), ``"error"`` (content: the exception),
+            ``"empty"`` (each waiter computes for himself) or ``"abandoned"`` (one of the waiters leads).
+        content: see *kind*.
+        hit: was it answered from the store?
+        stored: was the new answer kept?
+    """
+
+    kind: str
+    content: Any = None
+    hit: bool = False
+    stored: bool = False
+
+
+EMPTY, ABANDONED = Landing("empty"), Landing("abandoned")
+
+
+class Flight:
+    """
+    Be one computation in the air.
+
+    Args:
+        key: the store's address and the digest.
+        stamps: stamp keys of the call: a clearing of one of them ends the joining.
+        newest: a refresh: it takes the place of the flight that is there.
+    """
+
+    __slots__ = (
+        "aboard",
+        "deputy_at",
+        "key",
+        "landing",
+        "loop",
+        "newest",
+        "outdated",
+        "stamps",
+        "stop",
+        "waits_for",
+        "wakes",
+    )
+
+    def __init__(self, key: Key, stamps: tuple[bytes, ...] = (), *, newest: bool = False) -> None:
+        self.key = key
+        self.stamps = stamps
+        self.newest = newest
+        #: A refresh or an invalidation has come since: its answer is its callers', and is not stored.
+        self.outdated = False
+        self.landing: Landing | None = None
+        self.wakes: list[Callable[[], None]] = []
+        self.aboard = 1
+        #: Flights that somebody waits for who leads this one.
+        self.waits_for: list[Flight] = []
+        self.deputy_at: float | None = None
+        self.loop: Any = None
+        #: Stops the computation, where it can be stopped from outside.
+        self.stop: Callable[[], Any] = _nothing
+
+    @property
+    def gone(self) -> bool:
+        """Did its event loop end before it could land?"""
+        return self.loop is not None and self.loop.is_closed()
+
+
+#: The flights that this context leads; a copy of the context keeps them, which is harmless once they have landed.
+LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("aicached.leading", default=())
+
+_table: dict[Key, Flight] = {}
+_lock = threading.Lock()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _remake_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _table.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remake_after_fork)
+
+
+def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False) -> tuple[Flight | None, bool]:
+    """
+    Return the flight to wait for, or a new one to lead.
+
+    Returns:
+        ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing.
+    """
+    mine = [flight for flight in LEADING.get() if flight.landing is None]
+    with _lock:
+        there = _table.get(key)
+        if there is not None and not there.gone and (there.newest or not newest):
+            if any(_reaches(there, each) for each in mine):
+                return None, True
+            there.aboard += 1
+            for each in mine:
+                each.waits_for.append(there)
+            return there, False
+        if there is not None:
+            there.outdated = True
+        made = _table[key] = Flight(key, stamps, newest=newest)
+        return made, True
+
+
+def _reaches(start: Flight, goal: Flight) -> bool:
+    """Does *start* wait, over any number of flights, for *goal*?"""
+    seen: list[Flight] = []
+    waiting = [start]
+    while waiting:
+        flight = waiting.pop()
+        if flight is goal:
+            return True
+        if flight not in seen:
+            seen.append(flight)
+            waiting += flight.waits_for
+    return False
+
+
+def board(flight: Flight, wake: Callable[[], None]) -> bool:
+    """Have *wake* called when the flight lands; False where it has landed already."""
+    with _lock:
+        if flight.landing is not None:
+            return False
+        flight.wakes.append(wake)
+        return True
+
+
+def leave(flight: Flight) -> bool:
+    """Wait no longer; True where nobody is left who wants the answer: the computation may stop."""
+    with _lock:
+        flight.aboard -= 1
+        for each in LEADING.get():
+            with suppress(ValueError):
+                each.waits_for.remove(flight)
+        if flight.aboard or flight.landing is not None:
+            return False
+        _remove(flight)
+        return True
+
+
+def deputize(flight: Flight, now: float, patience: float) -> bool:
+    """May one more waiter compute, since the leader takes so long? One at a time, *patience* seconds apart."""
+    with _lock:
+        if flight.landing is not None or (flight.deputy_at is not None and now < flight.deputy_at):
+            return False
+        flight.deputy_at = now + patience
+        return True
+
+
+def land(flight: Flight, landing: Landing) -> None:
+    """End a flight, once: everybody aboard is told."""
+    with _lock:
+        if flight.landing is not None:
+            return
+        flight.landing = landing
+        _remove(flight)
+        wakes, flight.wakes = flight.wakes, []
+    for wake in wakes:
+        wake()
+
+
+def abandon(flight: Flight) -> None:
+    """End a flight whose leader is gone: a waiter leads."""
+    land(flight, ABANDONED)
+
+
+def cancel_joins(*, key: Key | None = None, stamp: bytes | None = None) -> None:
+    """See to it that nobody joins, and nothing is stored by, the flights of an entry, or of what a stamp stands for."""
+    with _lock:
+        for flight in list(_table.values()):
+            if flight.key == key or stamp in flight.stamps:
+                flight.outdated = True
+                del _table[flight.key]
+
+
+def _remove(flight: Flight) -> None:
+    if _table.get(flight.key) is flight:
+        del _table[flight.key]
+
+
+def clone(error: Exception) -> Exception:
+    """Return a copy of an exception without a traceback, so that each waiter's is its own; itself where that fails."""
+    cls = type(error)
+    try:
+        made = cls.__new__(cls, *error.args)
+        made.args = error.args
+        made.__dict__.update(error.__dict__)
+    except Exception:
+        return error
+    made.__cause__, made.__context__ = error.__cause__, error.__context__
+    made.__suppress_context__ = error.__suppress_context__
+    return made

@@ -47,7 +47,7 @@ def test_the_first_run_pays_and_the_second_finds_everything(tmp_path):
     assert row(first.stdout, "retries survived") == [0, 1, 0, 1]
     calls, decorated_calls, acalls, decorated_acalls = row(first.stdout, "model calls")
     assert (calls, decorated_calls, acalls) == (10, 5, 10)
-    assert decorated_acalls < acalls
+    assert decorated_acalls == 5  # simultaneous callers share one
     for label in ("tokens", "money"):
         raw, decorated, araw, adecorated = row(first.stdout, label)
         assert 0 < decorated < raw * 0.6

@@ -23,27 +23,41 @@ from .status import CacheStatus, Counts, Usage
 __all__ = ["Call", "Facts"]
 
 
+#: How many misses without a hit are worth a warning.
+MISSES = 50
+
+
 class Streak:
     """Watch the misses of one function until its first hit, for an argument that is new each time."""
 
-    __slots__ = ("always", "last", "length")
+    __slots__ = ("length", "over", "seen")
 
     def __init__(self) -> None:
-        self.last: Mapping[str, bytes] = {}
-        self.always: set[str] | None = None
         self.length = 0
+        self.over = False
+        #: What each part was so far, of those that were never the same twice; None before the first miss.
+        self.seen: Mapping[str, set[bytes]] | None = None
 
     def missed(self, parts: Mapping[str, bytes]) -> tuple[str, ...]:
         """Take in a miss; return, once, after 50, the names of the parts that were new each time."""
-        changed = {name for name, digest in parts.items() if self.last.get(name) != digest}
-        if self.length:
-            self.always = changed if self.always is None else self.always & changed
-        self.last = parts
+        if self.over:
+            return ()
+        seen = {name: set() for name in parts} if self.seen is None else self.seen
+        self.seen = {
+            name: {*digests, parts[name]}
+            for name, digests in seen.items()
+            if name in parts and parts[name] not in digests
+        }
         self.length += 1
-        return tuple(sorted(self.always or ())) if self.length == MISSES else ()
+        if self.length < MISSES:
+            return ()
+        names = tuple(self.seen)
+        self.end()
+        return names
 
-
-MISSES = 50
+    def end(self) -> None:
+        """Watch no longer: there was a hit, or a warning."""
+        self.over, self.seen = True, {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +122,7 @@ class Call:
         "detail",
         "digest",
         "entry",
+        "errors",
         "facts",
         "flight",
         "function",
@@ -118,7 +133,9 @@ class Call:
         "lane",
         "mode",
         "origin_seconds",
+        "parts",
         "refused",
+        "shown",
         "stamps",
         "store_seconds",
         "stored",
@@ -159,6 +176,11 @@ class Call:
         self.copy: Entry | None = None
         self.flight: Flight | None = None
         self.collapsed = False
+        #: Short digests of what the key is made of, packed, and the arguments in clear; None until they are noted.
+        self.parts: bytes | None = None
+        self.shown = b""
+        #: What failed in the store; counted at the end, where the call is one that counts.
+        self.errors = 0
         self.hit = self.stored = self.refused = self.changed = False
         self.store_seconds = self.origin_seconds = 0.0
 
@@ -184,6 +206,7 @@ class Call:
     def count(self, *, hit: bool) -> None:
         """Add the call to its function's counts."""
         counts = self.facts.counts
+        counts.errors += self.errors
         if hit and self.entry is not None:
             counts.hits += 1
             save(counts, self.entry)

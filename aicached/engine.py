@@ -24,11 +24,11 @@ from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry, EntryInfo
 from .errors import StoreError
-from .explain import Explanation, compared
+from .explain import Explanation, explained_hit, explained_miss, passed_by
 from .flight import cancel_joins
-from .keeping import entry_of, measure, objection
+from .keeping import entry_of, measure, note, objection
 from .keys.lanes import Lane
-from .policy import FRESH, judge
+from .policy import EXPIRED, FRESH, judge
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
@@ -109,7 +109,7 @@ class Engine:
         data, *call.stamps = found
         entry = self._opened(data, call.digest)
         if data is not None and entry is None:
-            call.facts.counts.errors += 1
+            call.errors += 1
             call.detail = "damaged"
         if entry is None or entry.meta.stamps != call.stamps:
             return None
@@ -125,9 +125,10 @@ class Engine:
             value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes)
         except Undecodable as error:
             call.detail = f"undecodable: {error}"
-            call.facts.counts.errors += 1
+            call.errors += 1
             return None
-        if entry.meta.rules != call.facts.rules and objection(call, value) is not None:
+        if entry.meta.rules != call.facts.rules and (why := objection(call, value)) is not None:
+            call.detail = f"now {why}"
             return None
         call.entry, call.hit, call.usage = entry, True, entry.meta.usage
         return True, value
@@ -135,6 +136,7 @@ class Engine:
     async def _load(self, rt: Runtime, call: Call) -> Outcome:
         if call.mode.stores:
             await self._mint(rt, call)
+            note(call)
         outcome = await self._origin(rt, call)
         if outcome[0]:
             await self.keep(rt, call, outcome[1])
@@ -202,32 +204,36 @@ class Engine:
 
     async def contains(self, rt: Runtime, call: Call) -> bool:
         """Is there a fresh answer to this call?"""
-        return call.lane is not None and await self._look(rt, call) is not None
+        entry = None if call.lane is None else await self._look(rt, call)
+        return entry is not None and self._hit(call, entry) is not None
 
     async def explain(self, rt: Runtime, call: Call) -> Explanation:
         """Say whether the call would hit, and if not, what differs from the nearest of the function's last commits."""
         name = call.facts.name
-        if call.lane is None:
-            return Explanation(name, hit=False, reason=f"this call bypasses the cache ({call.detail or 'mode'})")
-        entry, key, now = await self._look(rt, call), call.digest.hex(), self.store.now()
-        if entry is not None:
-            left = None if entry.ttl is None else entry.until - now
-            return Explanation(name, True, key=key, age=entry.age(now), ttl=left, usage=entry.meta.usage)
+        why = passed_by(call)
+        if why is not None:
+            return Explanation(name, hit=False, reason=why)
+        parts = call.facts.keyer.parts(*call.keyed)
+        entry, now = await self._look(rt, call), self.store.now()
+        if entry is not None and self._hit(call, entry) is not None:
+            return explained_hit(call, entry, now)
         try:
-            recent = await self._recent(rt, call)
-        except StoreError as error:
-            return Explanation(name, hit=False, reason=f"the store is in trouble ({type(error).__name__})", key=key)
-        differs, nearest, count = compared(call.facts.keyer.parts(*call.keyed), recent)
-        age = None if nearest is None else nearest.age(now)
-        reason = "" if differs else _reason(call, count)
-        return Explanation(name, hit=False, reason=reason, differs=differs, compared=count, key=key, age=age)
+            recent = await self._recent(rt, call) if call.stamps is not None else None
+        except StoreError:
+            recent = None
+        if recent is None:
+            return Explanation(name, hit=False, reason="the store does not answer", key=call.digest.hex())
+        return explained_miss(call, parts, recent, now)
 
-    async def _recent(self, rt: Runtime, call: Call) -> list[Entry]:
-        """Return the entries of the function's last commits that are still there."""
-        keys = await rt.ask(self.store, "recent", call.facts.keyer.recent)
-        found = await rt.ask(self.store, "get_many", keys) if keys else []
-        opened = [self._opened(data, key[1:]) for key, data in zip(keys, found, strict=True)]
-        return [entry for entry in opened if entry is not None]
+    async def _recent(self, rt: Runtime, call: Call) -> dict[bytes, Entry | None]:
+        """Return the call's own entry and those of the function's last commits, None where they are gone."""
+        listed = await rt.ask(self.store, "recent", call.facts.keyer.recent)
+        others = [key for key in listed if key[:1] == b"v" and key != call.key]
+        own, *found = await rt.ask(self.store, "get_many", [call.key, *others])
+        recent = {key: self._opened(data, key[1:]) for key, data in zip(others, found, strict=True)}
+        if own is not None or call.key in listed:
+            recent[call.key] = self._opened(own, call.digest)
+        return recent
 
     def _opened(self, data: Any, digest: bytes) -> Entry | None:
         return data if self.store.opened or data is None else self.codec.open(data, digest)
@@ -239,15 +245,19 @@ class Engine:
         Raises:
             StoreError: the store is in trouble, or cannot list.
         """
-        stamp, found = (await rt.ask(self.store, "get_many", [namespace]))[0], []
-        keys, now = await rt.ask(self.store, "keys"), self.store.now()
+        stamps = dict(zip([namespace], await rt.ask(self.store, "get_many", [namespace]), strict=True))
+        keys, now, found = await rt.ask(self.store, "keys"), self.store.now(), list[EntryInfo]()
         for start in range(0, len(keys), 100):
             some = keys[start : start + 100]
-            for key, data in zip(some, await rt.ask(self.store, "get_many", some), strict=True):
-                entry = self._opened(data, key[1:])
-                if entry is not None and entry.meta.stamps[:1] == [stamp]:
-                    found.append(entry.info(key[1:].hex(), now))
-        return sorted(found, key=lambda info: info.age)[:limit]
+            read = zip(some, await rt.ask(self.store, "get_many", some), strict=True)
+            opened = [(key[1:], self._opened(data, key[1:])) for key, data in read]
+            some_entries = [(digest, e) for digest, e in opened if e is not None and judge(e, now) != EXPIRED]
+            own = [(digest, e) for digest, e in some_entries if e.stands(namespace, stamps)]
+            new = list({place for _, e in own for place in e.places()} - stamps.keys())
+            stamps.update(zip(new, await rt.ask(self.store, "get_many", new) if new else (), strict=True))
+            standing = [e.info(digest.hex(), now) for digest, e in own if e.stands(namespace, stamps)]
+            found = sorted(found + standing, key=lambda info: info.age)[:limit]
+        return found
 
     async def invalidate(self, rt: Runtime, call: Call) -> None:
         """Forget the answer to this call."""
@@ -256,8 +266,8 @@ class Engine:
         cancel_joins(key=(self.address, call.digest))
         try:
             await self._ask(rt, call, "delete", call.key)
-        except StoreError as error:
-            self._store_failed(call, error)
+        except StoreError:
+            call.facts.counts.errors += 1
 
     async def put(self, rt: Runtime, call: Call, value: Any) -> bool:
         """Keep *value* as the answer to this call; tell whether it was kept."""
@@ -265,6 +275,7 @@ class Engine:
             return False
         await self._mint(rt, call)
         await self.keep(rt, call, value)
+        call.facts.counts.errors += call.errors
         return call.stored
 
     async def clear(self, rt: Runtime, counts: Counts, stamp: bytes) -> None:
@@ -285,7 +296,7 @@ class Engine:
             call.store_seconds += rt.monotonic() - started
 
     def _store_failed(self, call: Call, error: StoreError) -> None:
-        call.facts.counts.errors += 1
+        call.errors += 1
         call.detail = f"store: {type(error).__name__}"
 
     def _publish(self, call: Call, seconds: float, error: BaseException | None) -> None:
@@ -311,12 +322,3 @@ def _changed(call: Call) -> bool:
 def _reset(token: Token[CurrentCall | None]) -> None:
     with suppress(ValueError):  # a coroutine that is collected is closed in another context
         CURRENT.reset(token)
-
-
-def _reason(call: Call, stored: int) -> str:
-    """Say why a call misses that differs from no stored one."""
-    if call.detail is not None:
-        return f"its entry cannot be used ({call.detail})"
-    if call.fwd == "stale":
-        return "its entry has expired"
-    return "its entry was cleared" if stored else "no call of this function is stored"

@@ -7,6 +7,7 @@ of a store of bytes, and a frozen dataclass takes four times as long to make.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgpack
@@ -14,6 +15,9 @@ import msgpack
 from .status import Usage
 
 __all__ = ["Entry", "EntryInfo", "Meta"]
+
+#: Bytes of a store key.
+KEY = 33
 
 
 class Meta(NamedTuple):
@@ -27,7 +31,7 @@ class Meta(NamedTuple):
         seconds: what the origin took.
         usage: tokens and cost; None where not known.
         tags: names given by the policy and by the origin.
-        scope: digest of the scope; empty where there is none.
+        scope: store keys of the stamps of its function and of its scopes, one after the other.
         parts: short digests of what the key is made of, packed: they are read only to explain a miss.
         arguments: the arguments in clear, packed; empty unless the cache keeps them.
     """
@@ -112,6 +116,22 @@ class Entry:
         """Return the seconds since the entry was created; never negative."""
         return max(0.0, now - self.created)
 
+    def stands(self, namespace: bytes, stamps: Mapping[bytes, Any]) -> bool:
+        """
+        Is none of its stamps known to be another by now?
+
+        Args:
+            namespace: store key of the namespace's stamp.
+            stamps: store key -> what is under it, as far as that is known.
+        """
+        keys = (namespace, *self.places())
+        return all(stamps.get(key, stamp) == stamp for key, stamp in zip(keys, self.meta.stamps, strict=False))
+
+    def places(self) -> list[bytes]:
+        """Return the store keys of the stamps of its function and scopes."""
+        keys = self.meta.scope
+        return [keys[at : at + KEY] for at in range(0, len(keys), KEY)]
+
     def parts(self) -> dict[str, bytes]:
         """Return the short digests of what the key is made of."""
         return _unpacked(self.meta.parts)
@@ -137,7 +157,7 @@ class Entry:
 def _unpacked(packed: bytes) -> dict[str, Any]:
     """Return a packed dict; empty where it is none, since a store may hold anything."""
     try:
-        found = msgpack.unpackb(packed) if packed else {}
+        found = msgpack.unpackb(packed, unicode_errors="surrogatepass") if packed else {}
     except Exception:
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: item for name, item in found.items() if type(name) is str} if isinstance(found, dict) else {}

@@ -7,13 +7,16 @@ argument, for the code, and for each name that the function reads; two entries a
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .call import Call
+from .context import AMBIENT, MODES, process_mode
 from .entry import Entry
 from .status import Usage
 
-__all__ = ["Explanation", "Parts", "compared", "differences"]
+__all__ = ["Explanation", "Parts", "compared", "differences", "explained_hit", "explained_miss", "passed_by"]
 
 #: Name of a part of the key -> its digest, 8 bytes.
 Parts = Mapping[str, bytes]
@@ -29,9 +32,9 @@ class Explanation:
     Args:
         function: module and qualified name.
         hit: would this call be answered from the cache?
-        reason: why not, in a word or two; empty on a hit.
-        differs: the parts of the key that differ from the nearest stored call: parameters, ``code``, names that the
-            function reads, ``scope``, ``sample``.
+        reason: why not; empty on a hit, and where `differs` says it.
+        differs: the parts of the key that differ from the nearest stored call: parameters, ``code`` or ``version``,
+            names that the function reads, ``scope``, ``sample``.
         compared: how many stored calls of the function it was compared with.
         key: hex digest of the call; None where it has no key.
         age: seconds since the entry (on a miss: the nearest one) was stored; None where there is none.
@@ -50,22 +53,71 @@ class Explanation:
     usage: Usage | None = None
 
     def __str__(self) -> str:
-        if self.hit:
-            return f"hit: {self.function} was answered {_ago(self.age)} ago; {self._left()}{self._cost()}"
-        if not self.differs:
-            return f"miss: {self.reason}"
-        verb = "differ" if len(self.differs) > 1 else "differs"
-        near = f"the nearest of {self.compared} stored calls" if self.compared > 1 else "the one stored call"
-        return f"miss: {_listed(self.differs)} {verb} from {near} ({_ago(self.age)} ago)"
+        text = f"hit: {self._stored()}" if self.hit else f"miss: {self.reason or self._difference()}"
+        return textwrap.fill(text, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
-    def _left(self) -> str:
-        return "fresh for ever" if self.ttl is None else f"fresh for another {_ago(self.ttl)}"
-
-    def _cost(self) -> str:
+    def _stored(self) -> str:
+        left = "fresh for ever" if self.ttl is None else f"fresh for another {_ago(self.ttl)}"
+        text = f"stored {_ago(self.age)} ago, {left}"
         if self.usage is None:
-            return ""
-        cost = "" if self.usage.cost is None else f", ${self.usage.cost:.4f}"
-        return f"; it saves {self.usage.tokens} tokens{cost}"
+            return text
+        cost = "" if self.usage.cost is None else f" and ${self.usage.cost:.4f}"
+        return f"{text}; saves {self.usage.tokens} tokens{cost}"
+
+    def _difference(self) -> str:
+        verb = "differ" if len(self.differs) > 1 else "differs"
+        near = f"the nearest of {self.compared} stored calls" if self.compared > 1 else "the only stored call"
+        return f"{_listed(self.differs)} {verb} from {near} ({_ago(self.age)} ago)"
+
+
+def passed_by(call: Call) -> str | None:
+    """Return why a call does not ask the store at all, None where it does."""
+    mode = call.facts.policy.mode or AMBIENT.get().mode or process_mode()
+    if not MODES[mode].reads:
+        return f"mode {mode!r} does not read the cache"
+    return None if call.lane is not None else f"the call bypasses the cache ({call.detail})"
+
+
+def explained_hit(call: Call, entry: Entry, now: float) -> Explanation:
+    """Explain a call whose answer is stored."""
+    left = None if entry.ttl is None else entry.until - now
+    known = {"key": call.digest.hex(), "age": entry.age(now), "ttl": left, "usage": entry.meta.usage}
+    return Explanation(call.facts.name, hit=True, **known)  # type: ignore[arg-type]
+
+
+def explained_miss(call: Call, parts: Parts, recent: Mapping[bytes, Entry | None], now: float) -> Explanation:
+    """
+    Explain a call that would miss.
+
+    Args:
+        call: looked up already, in vain.
+        parts: of its key.
+        recent: store key -> entry, None where it is gone: this call's own, and those of the function's last commits.
+        now: the store's time.
+    """
+    assert call.lane is not None
+    stamps = dict(zip(call.lane.stamps, call.stamps or (), strict=False))
+    standing = {key: e for key, e in recent.items() if e is not None and e.stands(call.lane.stamps[0], stamps)}
+    name, key, own = call.facts.name, call.digest.hex(), recent.get(call.key)
+    reason = _own_reason(call, own, cleared=call.key not in standing, stored=call.key in recent)
+    if reason:
+        return Explanation(name, hit=False, reason=reason, key=key, age=None if own is None else own.age(now))
+    differs, nearest, count = compared(parts, standing.values())
+    if nearest is None:
+        return Explanation(name, hit=False, reason="no call of this function is stored", key=key)
+    reason = "" if differs else "its key is another than those that are stored, in a part without a name"
+    return Explanation(name, hit=False, reason=reason, differs=differs, compared=count, key=key, age=nearest.age(now))
+
+
+def _own_reason(call: Call, own: Entry | None, *, cleared: bool, stored: bool) -> str:
+    """Say why the call's own entry is of no use; nothing where it has none."""
+    if call.detail is not None:
+        return f"its entry cannot be used: {call.detail}"
+    if own is None:
+        return "its entry has expired, was invalidated, or made room for others" if stored else ""
+    if cleared:
+        return "its entry was cleared"
+    return "its entry has expired"
 
 
 def differences(parts: Parts, others: Parts) -> tuple[str, ...]:
@@ -80,7 +132,7 @@ def compared(parts: Parts, entries: Iterable[Entry]) -> tuple[tuple[str, ...], E
     if not found:
         return (), None, 0
     differs, nearest = min(found, key=lambda each: (len(each[0]), -each[1].created))
-    return differs, nearest, len(found)
+    return tuple(name.removeprefix("closure ") for name in differs), nearest, len(found)
 
 
 def _listed(names: tuple[str, ...]) -> str:

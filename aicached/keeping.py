@@ -8,28 +8,60 @@ is a word in the status, one warning, and a count.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgpack
 
-from .call import Call
+from .call import MISSES, Call
 from .codec.envelope import new_version
 from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
 from .errors import UnstorableValue
+from .keys.keyer import WORDS
 from .savings import usage_of
+from .status import Usage
 
-__all__ = ["entry_of", "measure", "objection"]
+__all__ = ["entry_of", "measure", "note", "objection"]
+
+
+def note(call: Call) -> None:
+    """
+    Digest the parts of the key, for those who ask why a call misses.
+
+    This is done before the origin runs, which may change its arguments; what cannot be told is left out.
+    """
+    facts, parts = call.facts, dict[str, bytes]()
+    with suppress(Exception):
+        parts = facts.keyer.parts(*call.keyed)
+    call.parts = msgpack.packb(parts, unicode_errors="surrogatepass")
+    if facts.keep_arguments:
+        with suppress(Exception):
+            call.shown = msgpack.packb(facts.keyer.shown(*call.keyed[:3]), unicode_errors="surrogatepass")
+    if call.fwd in {"uri-miss", "stale"}:
+        _watch(call, parts)
 
 
 def measure(call: Call, value: Any) -> None:
     """Note on the call what the answer cost."""
     facts = call.facts
     try:
-        call.usage = usage_of(value, call.current.seen, facts.policy.usage, facts.prices)
+        call.usage = _in_numbers(usage_of(value, call.current.seen, facts.policy.usage, facts.prices))
     except Exception as error:
         facts.warn("usage", "%s: usage= raised %s; the call is not counted", facts.name, type(error).__name__)
+
+
+def _in_numbers(usage: Usage | None) -> Usage | None:
+    """Return a usage that can be added up and stored, whatever kinds of numbers it came in."""
+    if usage is None:
+        return None
+    cost = None if usage.cost is None else float(usage.cost)
+    if cost is not None and not math.isfinite(cost):
+        raise ValueError("a cost that is no number")
+    model = usage.model if type(usage.model) is str else None
+    return Usage(model, int(usage.tokens_in), int(usage.tokens_out), cost)
 
 
 def entry_of(call: Call, value: Any, now: float) -> Entry | None:
@@ -130,28 +162,34 @@ def _meta(call: Call) -> Meta:
     if callable(tags):
         tags = tags(*call.args, **call.kwargs)
     assert call.lane is not None
-    parts = facts.keyer.parts(*call.keyed)
-    _watch(call, parts)
-    shown = msgpack.packb(facts.keyer.shown(*call.keyed[:3])) if facts.keep_arguments else b""
+    if call.parts is None:  # an answer that was put here
+        note(call)
     stamps = [stamp for stamp in call.stamps or () if stamp is not None]
     names = tuple(sorted({*tags, *current.tags}))
-    packed = msgpack.packb(parts)
-    scope = call.lane.scope
-    return Meta(facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, scope, packed, shown)
+    scope = b"".join(call.lane.stamps[1:])
+    about = (facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, scope)
+    return Meta(*about, call.parts or b"", call.shown)
 
 
 def _watch(call: Call, parts: Mapping[str, bytes]) -> None:
     """Warn once of an argument that is new in each of many misses, and so keeps every call from hitting."""
-    facts = call.facts
-    others = {"code", "sample", "scope", *facts.keyer.fingerprint.view.followed}  # the fingerprint warns of its own
-    if facts.counts.hits or not (names := facts.streak.missed({k: v for k, v in parts.items() if k not in others})):
+    facts, keyer = call.facts, call.facts.keyer
+    if facts.counts.hits:
+        facts.streak.end()
+    others = {*WORDS, *keyer.fingerprint.view.followed}  # the fingerprint warns of its own
+    found = facts.streak.missed({name: digest for name, digest in parts.items() if name not in others})
+    names = tuple(name.removeprefix("argument ") for name in found)
+    if not names:
+        return
+    if keyer.chosen:
+        facts.warn("streak", "%s: %d misses without a hit; what key= returned was new each time", facts.name, MISSES)
         return
     facts.warn(
         "streak",
-        "%s: %d misses without a hit; %s was different each time. If it does not change the answer, "
-        "leave it out of the key with ignore=%r",
+        "%s: %d misses without a hit; new each time: %s. "
+        "Leave out of the key what does not change the answer: ignore=%r",
         facts.name,
-        facts.streak.length,
-        " and ".join(names),
+        MISSES,
+        ", ".join(names),
         names,
     )

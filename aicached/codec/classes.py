@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -19,9 +19,15 @@ from .. import providers
 from ..keys.definitions import plain_function
 from ..keys.naming import identity, main_name
 
-__all__ = ["Classes", "annotated_classes", "classes_within"]
+__all__ = ["Classes", "Undecodable", "annotated_classes", "classes_within", "shown"]
 
+#: Arguments that hold no class; asked of each argument at each hit on an answer with objects in it.
+_PLAIN = frozenset((str, int, float, bool, bytes, dict, type(None)))
 _PLAIN_MODULES = ("builtins", "typing", "types", "collections", "collections.abc")
+
+
+class Undecodable(Exception):
+    """Say that a payload cannot be read, or names a class that may not be made: a miss."""
 
 
 class Classes:
@@ -63,10 +69,15 @@ class Classes:
         if cls is None:
             return None
         trusted = any(module == each or module.startswith(each + ".") for each in self.modules)
-        if trusted or (providers.of_class(cls) is not None and hasattr(cls, "__pydantic_fields__")):
+        if trusted or (_may_answer(cls) and providers.of_class(cls) is not None):
             self.known[module, name] = cls
             return cls
         return None
+
+
+def _may_answer(cls: type) -> bool:
+    """May an SDK's class stand in an answer: is it a model, or an enum?"""
+    return hasattr(cls, "__pydantic_fields__") or issubclass(cls, Enum)
 
 
 def _imported(module: str, name: str) -> type | None:
@@ -89,10 +100,23 @@ def classes_within(values: Iterable[Any]) -> list[type]:
     """Return the classes among arguments: ``response_format=Answer``, ``list[Answer]``, or those of a list of tools."""
     found: list[type] = []
     for value in values:
-        for each in value if isinstance(value, (list, tuple)) else (value,):
+        for each in _within(value):
+            if type(each) in _PLAIN:
+                continue
             if isinstance(each, type) or typing.get_origin(each) is not None:
                 found += _in_expression(each)
     return found
+
+
+def _within(value: Any) -> Collection[Any]:
+    """Return the items of a list, or the values of settings: ``config={"response_schema": Answer}``."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if type(value) is dict:
+        return list(value.values())
+    if hasattr(type(value), "__pydantic_fields__"):
+        return list(vars(value).values())
+    return (value,)
 
 
 def _in_expression(hint: Any) -> Iterator[type]:

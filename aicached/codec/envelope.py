@@ -2,8 +2,9 @@
 An entry <-> one blob of bytes: a fixed header, meta, payload, and a seal over all of it.
 
 Law: bytes that are not exactly what was stored for this digest are a miss: never an exception, never an allocation
-beyond the limit. The seal is checked before anything is unpacked. A CRC tells damage, not malice: against writers you
-do not trust, sign.
+beyond the limit. The seal is checked before anything is unpacked, and what is unpacked has the types it was given, so
+that nobody downstream meets a text where a number was. A CRC tells damage, not malice: against writers you do not
+trust, sign.
 
     0    16   entry version, random; what a compare-and-set compares
     16   4    magic
@@ -11,7 +12,7 @@ do not trust, sign.
     21   1    flags: 1 stream, 2 zlib, 4 zstd, 8 encrypted, 16 signed
     22   32   digest of the call
     54   8    created, ms, store's time
-    62   24   ttl, stale_while_revalidate, stale_if_error, ms; -1 = for ever
+    62   24   ttl (-1 = for ever), stale_while_revalidate, stale_if_error, ms
     86   8    lengths of meta and payload, as they stand here
     94   ...  meta, payload (msgpack; the payload perhaps compressed). Encrypted: key id (4), nonce (12), and AES-GCM
               over both with the header as associated data, tag (16) at the end
@@ -26,12 +27,13 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import msgpack
 
 from ..entry import Entry, Meta
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreError
 from ..status import Usage
 
 __all__ = ["Codec", "new_version"]
@@ -53,10 +55,6 @@ class _Unreadable(Exception):
 def new_version() -> bytes:
     """Return 16 random bytes."""
     return os.urandom(16)
-
-
-def _ms(value: float | None) -> int:
-    return -1 if value is None else round(value * 1000)
 
 
 class Codec:
@@ -89,12 +87,25 @@ class Codec:
         self.secret = sha256(b"aicached digest" + signing_keys[-1]).digest() if signing_keys else b""
 
     def seal(self, entry: Entry, digest: bytes) -> bytes:
-        """Return the blob of *entry*, for the call with this *digest*."""
+        """
+        Return the blob of *entry*, for the call with this *digest*.
+
+        Raises:
+            StoreError: something in it has no place there: a tag with a lone surrogate, a ttl of a billion years.
+        """
+        try:
+            return self._seal(entry, digest)
+        except (_Unreadable, struct.error, ValueError, TypeError, OverflowError) as error:
+            raise StoreError(f"an entry that cannot be sealed ({type(error).__name__})") from error
+
+    def _seal(self, entry: Entry, digest: bytes) -> bytes:
         payload, squeezed = self._squeeze(entry.payload)
         meta = msgpack.packb(list(entry.meta))
+        _meta(meta)  # what is sealed can be opened
         flags = _KINDS.index(entry.kind) | squeezed
         flags |= (_ENCRYPTED if self.ciphers else 0) | (_SIGNED if self.signers else 0)
-        times = map(_ms, (entry.created, entry.ttl, *entry.windows))
+        created, swr, sie = (round(moment * 1000) for moment in (entry.created, *entry.windows))
+        times = (created, -1 if entry.ttl is None else round(entry.ttl * 1000), swr, sie)
         header = _HEADER.pack(entry.version, _MAGIC, _FORMAT, flags, digest, *times, len(meta), len(payload))
         body = meta + payload
         if self.ciphers:
@@ -120,6 +131,8 @@ class Codec:
         end = self._end(blob)
         version, magic, form, flags, key, created, ttl, swr, sie, meta, payload = _HEADER.unpack_from(blob)
         if magic != _MAGIC or form != _FORMAT or key != digest or flags & ~_KNOWN_FLAGS:
+            return None
+        if ttl < -1 or swr < 0 or sie < 0 or payload > self.limit:
             return None
         if bool(flags & _ENCRYPTED) != bool(self.ciphers) or bool(flags & _SIGNED) != bool(self.signers):
             return None
@@ -165,22 +178,45 @@ class Codec:
     def _stretched(self, payload: bytes, flags: int) -> bytes:
         """Decompress a payload, never to more than the limit."""
         if flags & _ZLIB:
+            if flags & _ZSTD:
+                raise _Unreadable
             stream = zlib.decompressobj()
-            content = stream.decompress(payload, self.limit)
-            if not stream.eof or stream.unused_data:
+            content = stream.decompress(payload, self.limit + 1)
+            if not stream.eof or stream.unused_data or len(content) > self.limit:
                 raise _Unreadable
             return content
         if flags & _ZSTD:
             zstd = _zstandard()
             if zstd is None or not 0 <= zstd.frame_content_size(payload) <= self.limit:
                 raise _Unreadable
-            return zstd.ZstdDecompressor().decompress(payload, max_output_size=self.limit)  # type: ignore[no-any-return]
+            return zstd.ZstdDecompressor().decompress(payload, allow_extra_data=False)  # type: ignore[no-any-return]
         return payload
 
 
+_META = (str, list, bytes, list, bytes, bytes, bytes)
+
+
 def _meta(packed: bytes) -> Meta:
-    function, stamps, rules, seconds, usage, tags, *rest = msgpack.unpackb(packed)
-    return Meta(function, stamps, rules, seconds, None if usage is None else Usage(*usage), tuple(tags), *rest)
+    """Unpack meta, each field of the type that it was stored with; `isfinite` raises where it gets no number."""
+    function, stamps, rules, seconds, usage, tags, scope, parts, arguments = msgpack.unpackb(packed)
+    if (type(function), type(stamps), type(rules), type(tags), type(scope), type(parts), type(arguments)) != _META:
+        raise _Unreadable
+    for tag in tags:
+        if type(tag) is not str:
+            raise _Unreadable
+    if not isfinite(seconds):
+        raise _Unreadable
+    used = None if usage is None else _usage(*usage)
+    return Meta(function, stamps, rules, seconds, used, tuple(tags), scope, parts, arguments)
+
+
+def _usage(model: Any, tokens_in: Any, tokens_out: Any, cost: Any) -> Usage:
+    """Return what was used: in numbers, as every hit adds them up."""
+    if not (isfinite(tokens_in) and isfinite(tokens_out) and (cost is None or isfinite(cost))):
+        raise _Unreadable
+    if model is not None and type(model) is not str:
+        raise _Unreadable
+    return Usage(model, tokens_in, tokens_out, cost)
 
 
 def _key_id(key: bytes) -> bytes:

@@ -11,15 +11,19 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError, UnkeyableArgument
+from ..providers.settings import is_sentinel
 from .canonical import form
+from .definitions import layers
 from .naming import identity
 
 __all__ = ["Binder", "Subject", "check_names", "colour_of", "subject_of"]
 
+#: Functions of compiled modules, which count by name as built-in ones do.
+_COMPILED = ("cython_function_or_method", "fused_cython_function", "nb_func", "nb_method")
 POSITIONAL, KEYWORDS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
@@ -52,7 +56,10 @@ def subject_of(call: Any) -> Subject:
     if isinstance(call, type) or inspect.isroutine(call):
         return Subject(call)
     method = getattr(type(call), "__call__", None)  # noqa: B004
-    return Subject(method, (call,), method=True) if inspect.isfunction(method) else Subject(call)
+    if not inspect.isfunction(method) and (layers(call) or type(call).__name__ in _COMPILED):
+        return Subject(call)
+    # What the object holds counts, as ``self``: of two `operator.itemgetter` the name is one.
+    return Subject(method, (call,), method=True)
 
 
 def colour_of(call: Any) -> str:
@@ -114,8 +121,9 @@ class Binder:
             self.names = [p.name for p in counted]
             #: Does the first parameter count, and is it one value?
             self.leads = bool(counted) and counted[0] is parameters[0] and counted[0].kind not in (POSITIONAL, KEYWORDS)
-            self.bind = compile_binder(parameters, counted)
-            self._edit_defaults(counted)
+            strange = {p.name for p in counted if _is_strange(p)}
+            self.names = [f"{name}?" if name in strange else name for name in self.names]
+            self.bind = compile_binder(parameters, counted, strange)
             self._edit_values(counted, named, key, ignore, normalize)
 
     def knows(self, name: str) -> bool:
@@ -147,20 +155,6 @@ class Binder:
             else:
                 result[name] = value
         return result
-
-    def _edit_defaults(self, counted: list[inspect.Parameter]) -> None:
-        """A default that cannot be keyed counts as the default, left out or passed; all else there goes in a list."""
-        given = [(i, p.default) for i, p in enumerate(counted) if p.default is not p.empty]
-        strange = [(i, default) for i, default in given if not _keyable(default)]
-        if not strange:
-            return
-
-        def mark(bound: list[Any]) -> None:
-            for index, default in strange:
-                bound[index] = None if bound[index] is default else [bound[index]]
-
-        self.names = [f"{name}?" if i in dict(strange) else name for i, name in enumerate(self.names)]
-        self.edits.append(mark)
 
     def _edit_values(
         self,
@@ -213,8 +207,25 @@ def _keyable(value: Any) -> bool:
     return True
 
 
-def compile_binder(parameters: list[inspect.Parameter], counted: list[inspect.Parameter]) -> Callable[..., list[Any]]:
-    """Compile a function with these parameters that returns the list of the counted ones."""
+def _is_strange(parameter: inspect.Parameter) -> bool:
+    """
+    Is its default one that cannot be keyed, or that stands for "left out"?
+
+    It counts as the default, left out or passed: as None, which leaves the call to the memo; all else there goes in a
+    list.
+    """
+    default = parameter.default
+    return default is not parameter.empty and (is_sentinel(default) or not _keyable(default))
+
+
+def _marked(name: str) -> str:
+    return f"None if {name} is _aicached_default_of_{name} else [{name}]"
+
+
+def compile_binder(
+    parameters: list[inspect.Parameter], counted: list[inspect.Parameter], strange: Collection[str] = ()
+) -> Callable[..., list[Any]]:
+    """Compile a function with these parameters that returns the list of the counted ones, the strange ones marked."""
     text, previous = [], None
     for p in parameters:
         if previous is p.POSITIONAL_ONLY and p.kind is not p.POSITIONAL_ONLY:
@@ -226,8 +237,9 @@ def compile_binder(parameters: list[inspect.Parameter], counted: list[inspect.Pa
         previous = p.kind
     if previous is inspect.Parameter.POSITIONAL_ONLY:
         text.append("/")
-    space: dict[str, Any] = {}
-    exec(f"def bind({', '.join(text)}): return [{', '.join(p.name for p in counted)}]", space)  # noqa: S102
+    space: dict[str, Any] = {f"_aicached_default_of_{p.name}": p.default for p in counted if p.name in strange}
+    result = [_marked(p.name) if p.name in strange else p.name for p in counted]
+    exec(f"def bind({', '.join(text)}): return [{', '.join(result)}]", space)  # noqa: S102
     bind: types.FunctionType = space["bind"]
     given = [p for p in parameters if p.default is not p.empty]
     bind.__defaults__ = tuple(p.default for p in given if p.kind is not p.KEYWORD_ONLY) or None

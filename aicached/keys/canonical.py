@@ -13,14 +13,13 @@ makes bytes of it. A type that is met for the first time finds its way in `resol
 from __future__ import annotations
 
 import collections
-import dataclasses
 import datetime
 import functools
 import pathlib
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, Flag
+from enum import Enum
 from typing import Any
 
 import msgpack
@@ -28,10 +27,11 @@ from msgpack import ExtType
 
 from .. import providers
 from ..errors import UnkeyableArgument
+from ..providers.settings import setting
 from . import files
 from .naming import identity
 
-__all__ = ["TABLE", "form", "pack", "register_key", "tagged"]
+__all__ = ["RECOGNIZERS", "TABLE", "form", "pack", "register_key", "tagged", "unkeyable"]
 
 #: One packer for everybody: without a ``default=`` hook it is C from end to end, and nothing can re-enter it.
 native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
@@ -72,6 +72,8 @@ def sequence(value: Iterable[Any]) -> list[Any]:
 
 def mapping(value: Mapping[Any, Any]) -> Any:
     """Return a dict in sorted order, or the pairs where a key is no plain string."""
+    if type(value) is not dict:
+        value = settled(dict, value)
     try:
         names = sorted(value)
     except TypeError:
@@ -81,14 +83,21 @@ def mapping(value: Mapping[Any, Any]) -> Any:
         # Exactly str: frozensets compare without an error and sort at random.
         if type(name) is not str:
             return _odd_mapping(value)
-        item = value[name]
+        try:
+            item = value[name]
+        except KeyError:
+            raise unkeyable(value, CHANGED) from None
         kind = type(item)
         result[name] = item if kind in PLAIN else TABLE.get(kind, _unknown)(item)
     return result
 
 
 def _odd_mapping(value: Mapping[Any, Any]) -> list[Any]:
-    return tagged("dict", *sorted(([form(k), form(v)] for k, v in value.items()), key=lambda pair: pack(pair[0])))
+    return tagged("dict", *sorted(_pairs(value), key=lambda pair: pack(pair[0])))
+
+
+def _pairs(value: Mapping[Any, Any]) -> list[list[Any]]:
+    return [[form(key), form(item)] for key, item in settled(list, value.items())]
 
 
 def pack(tree: Any) -> bytes:
@@ -122,17 +131,29 @@ def _spelled(tree: Any) -> Any:
 
 
 NO_CONTENT = "has no content to make a key of"
+CHANGED = ": it is changed meanwhile, or was released"
 
 
-def _unkeyable(value: Any, why: str = "") -> UnkeyableArgument:
+def unkeyable(value: Any, why: str = "") -> UnkeyableArgument:
+    """Return the error for a *value* without content, and why it has none."""
     return UnkeyableArgument(f"a {'.'.join(identity(type(value)))} {NO_CONTENT}{why}")
+
+
+def settled(read: Callable[[Any], Any], value: Any) -> Any:
+    """Return ``read(value)``, a look at something that another thread may change or release at the same time."""
+    try:
+        return read(value)
+    except RecursionError:
+        raise
+    except (RuntimeError, ValueError):
+        raise unkeyable(value, CHANGED) from None
 
 
 # What the types of the standard library are made of ------------------------------------------------------------------
 
 
 def _unordered(name: str) -> Callable[[Any], Any]:
-    return lambda value: tagged(name, *sorted((form(item) for item in value), key=pack))
+    return lambda value: tagged(name, *sorted(map(form, settled(list, value)), key=pack))
 
 
 def _zone(value: Any) -> Any:
@@ -144,7 +165,7 @@ def _zone(value: Any) -> Any:
         return ["zone", key]
     offset = value.utcoffset()
     if offset is None:
-        raise _unkeyable(zone, ": its offset depends on the date")
+        raise unkeyable(zone, ": its offset depends on the date")
     return [*identity(type(zone)), offset.total_seconds(), value.tzname()]
 
 
@@ -168,6 +189,15 @@ def _builtin(value: Any) -> list[Any]:
     return tagged("builtin", *identity(type(owner)), value.__name__, form(owner))
 
 
+def _memory(value: memoryview) -> list[Any]:
+    return tagged("memoryview", value.format, list(value.shape or ()), value.tobytes())
+
+
+def _chosen(value: Any) -> list[Any]:
+    """Return the form of an `operator.itemgetter` and the like, by what it was made with."""
+    return tagged("operator", *map(form, value.__reduce__()))
+
+
 def _path(value: pathlib.PurePath) -> list[Any]:
     content = files.content(value) if isinstance(value, pathlib.Path) else None
     return tagged("path", type(value).__name__, str(value), content)
@@ -181,14 +211,14 @@ TABLE: dict[type, Callable[[Any], Any]] = {
     set: _unordered("set"),
     frozenset: _unordered("frozenset"),
     bytearray: lambda value: tagged("bytearray", bytes(value)),
-    memoryview: lambda value: tagged("memoryview", value.format, list(value.shape or ()), value.tobytes()),
+    memoryview: lambda value: settled(_memory, value),
     complex: lambda value: tagged("complex", value.real, value.imag),
     range: lambda value: tagged("range", *map(form, (value.start, value.stop, value.step))),
     slice: lambda value: tagged("slice", form(value.start), form(value.stop), form(value.step)),
     type(...): lambda value: tagged("..."),
     type(NotImplemented): lambda value: tagged("NotImplemented"),
-    collections.OrderedDict: lambda value: tagged("OrderedDict", *([form(k), form(v)] for k, v in value.items())),
-    collections.deque: lambda value: tagged("deque", value.maxlen, *sequence(value)),
+    collections.OrderedDict: lambda value: tagged("OrderedDict", *_pairs(value)),
+    collections.deque: lambda value: tagged("deque", value.maxlen, *sequence(settled(list, value))),
     collections.defaultdict: lambda value: tagged("defaultdict", form(value.default_factory), mapping(value)),
     collections.Counter: lambda value: tagged("Counter", mapping(value)),
     types.MappingProxyType: lambda value: tagged("mappingproxy", mapping(value)),
@@ -209,12 +239,13 @@ TABLE: dict[type, Callable[[Any], Any]] = {
 }
 
 #: By name, so that nothing is imported for them.
-_BY_NAME: dict[tuple[str, str], Callable[[Any], Any]] = {
+BY_NAME: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("decimal", "Decimal"): lambda value: tagged("Decimal", str(value)),
     ("fractions", "Fraction"): lambda value: tagged("Fraction", form(value.numerator), form(value.denominator)),
     ("uuid", "UUID"): lambda value: tagged("UUID", value.bytes),
-    ("zoneinfo", "ZoneInfo"): lambda value: tagged("ZoneInfo", value.key) if value.key else _raise(_unkeyable(value)),
+    ("zoneinfo", "ZoneInfo"): lambda value: tagged("ZoneInfo", value.key) if value.key else _raise(unkeyable(value)),
     ("array", "array"): lambda value: tagged("array", value.typecode, value.tobytes()),
+    **dict.fromkeys((("operator", name) for name in ("itemgetter", "attrgetter", "methodcaller")), _chosen),
     **{
         ("ipaddress", f"IPv{version}{what}"): lambda value: tagged(type(value).__name__, str(value))
         for version in (4, 6)
@@ -230,7 +261,8 @@ def _raise(error: Exception) -> Any:
 # Types met for the first time ----------------------------------------------------------------------------------------
 
 _taught: dict[type, Callable[[Any], Any]] = {}
-#: Asked in turn for a type that is not in the table: type -> the way to its form, or None. Others may add theirs.
+#: Asked in turn for a type that is not in the table: type -> the way to its form, or None. `definitions`, `arrays` and
+#: `records` add theirs.
 RECOGNIZERS: list[Callable[[type], Callable[[Any], Any] | None]] = []
 
 
@@ -267,46 +299,36 @@ def resolve(kind: type) -> Callable[[Any], Any]:
             return _content(_taught[base])
     if callable(getattr(kind, "__cache_key__", None)):
         return _content(kind.__cache_key__)  # type: ignore[attr-defined]
-    if (found := _BY_NAME.get((kind.__module__, kind.__qualname__))) is not None:
+    if (found := BY_NAME.get((kind.__module__, kind.__qualname__))) is not None:
         return found
-    for recognize in (_enum, _client_kind, *RECOGNIZERS, _record, _named_tuple, _model, _subclass):
+    for recognize in RECOGNIZERS:
         if (way := recognize(kind)) is not None:
             return way
-    return lambda value: _raise(_unkeyable(value))
+    return lambda value: _raise(unkeyable(value))
 
 
 def _content(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: tagged("object", *identity(type(value)), form(function(value)))
 
 
-def _enum(kind: type) -> Callable[[Any], Any] | None:
-    if issubclass(kind, Flag):  # a composite flag has no name of its own
-        return lambda value: tagged("enum", *identity(kind), form(value.value))
-    if issubclass(kind, Enum):
-        return lambda value: tagged("enum", *identity(kind), value.name, _worth(value.value))
-    return None
-
-
-def _worth(value: Any) -> Any:
-    """Return the form of a member's value; where it has none, the member's name tells it alone."""
-    try:
-        return [form(value)]
-    except UnkeyableArgument:
-        return None
-
-
 def _client_kind(kind: type) -> Callable[[Any], Any] | None:
     """Recognize clients of the SDKs; what only looks like one at second sight is unkeyable."""
-    if providers.of_class(kind) is None or hasattr(kind, "model_dump"):
+    if providers.of_class(kind) is None or hasattr(kind, "model_dump") or issubclass(kind, Enum):
         return None
 
     def client(value: Any) -> Any:
         provider = providers.of_client(value)
         if provider is None:
-            raise _unkeyable(value)
+            raise unkeyable(value)
         return client_form(value, provider.describe(value))
 
     return client
+
+
+def _setting(kind: type) -> Callable[[Any], Any] | None:
+    """Recognize what people pass to the SDKs besides text; by name alone, since each SDK claims it for its own."""
+    parts = setting(kind)
+    return None if parts is None else lambda value: tagged("setting", kind.__qualname__, form(parts(value)))
 
 
 def client_form(client: Any, description: list[Any]) -> Any:
@@ -314,121 +336,4 @@ def client_form(client: Any, description: list[Any]) -> Any:
     return tagged("client", *identity(type(client)), form(description))
 
 
-def _record(kind: type) -> Callable[[Any], Any] | None:
-    """Recognize dataclasses and attrs classes: a class, its fields, and its items where it is a list or a dict too."""
-    if dataclasses.is_dataclass(kind):
-        names = sorted(field.name for field in dataclasses.fields(kind))
-    elif isinstance(getattr(kind, "__attrs_attrs__", None), tuple):
-        names = sorted(field.name for field in kind.__attrs_attrs__)  # type: ignore[attr-defined]
-    else:
-        return None
-    base = _listed(kind)
-
-    def fields(value: Any) -> Any:
-        own = _own(value, kind, object, names)
-        values = {name: form(getattr(value, name)) for name in names if hasattr(value, name)}
-        items = [] if base is None else [_plainly(value, base)]
-        return tagged("object", *identity(kind), values, *items, *own)
-
-    return fields
-
-
-def _named_tuple(kind: type) -> Callable[[Any], Any] | None:
-    if not (issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)):
-        return None
-    names = sequence(kind._fields)  # type: ignore[attr-defined]
-    return lambda value: tagged("object", *identity(kind), names, _plainly(value, tuple), *_own(value, kind, tuple))
-
-
-def _model(kind: type) -> Callable[[Any], Any] | None:
-    """Recognize pydantic models (version 2) by shape: class, field values, extras; not which fields were set."""
-    if not (hasattr(kind, "__pydantic_fields__") and hasattr(kind, "model_dump")):
-        return None
-
-    name = _model_name(kind)
-
-    def fields(value: Any) -> Any:
-        declared = kind.__pydantic_fields__
-        values = {name: form(value.__dict__[name]) for name in sorted(declared) if name in value.__dict__}
-        return tagged("object", *name, values, mapping(value.__pydantic_extra__ or {}))
-
-    return fields
-
-
-def _model_name(kind: Any) -> list[Any]:
-    """Name a generic by its origin and arguments: it claims to be of the module that asked for `Box[int]` first."""
-    generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
-    try:
-        return [*identity(generic.get("origin") or kind), *map(form, generic.get("args") or ())]
-    except UnkeyableArgument:
-        return [*identity(kind)]
-
-
-def _subclass(kind: type) -> Callable[[Any], Any] | None:
-    """Recognize an instance of a subclass of a listed type: its class and its content, no attributes of its own."""
-    base = _listed(kind)
-    if base is None:
-        return None
-    return lambda value: tagged("object", *identity(kind), _plainly(value, base), *_own(value, kind, base))
-
-
-def _listed(kind: type) -> type | None:
-    """Return the listed type that *kind* derives from, None where there is none."""
-    for base in kind.__mro__[1:-1]:
-        if (way := _BY_NAME.get((base.__module__, base.__qualname__))) is not None:
-            TABLE.setdefault(base, way)
-        if base in TABLE and base is not types.ModuleType:
-            return base
-    return None
-
-
-def _plainly(value: Any, base: type) -> Any:
-    return TABLE[base](_EXACT[base](value) if base in _EXACT else value)
-
-
-#: The plain value inside an instance of a subclass, past whatever ``__str__``, ``__iter__`` and the like say there.
-_EXACT: dict[type, Callable[[Any], Any]] = {
-    str: str.__str__,
-    int: int.__pos__,
-    float: float.__pos__,
-    complex: complex.__pos__,
-    list: lambda value: list.__getitem__(value, slice(None)),
-    tuple: lambda value: tuple.__getitem__(value, slice(None)),
-    bytes: lambda value: bytes.__getitem__(value, slice(None)),
-    bytearray: lambda value: bytearray.__getitem__(value, slice(None)),
-    set: lambda value: [*set.__iter__(value)],
-    frozenset: lambda value: [*frozenset.__iter__(value)],
-    dict: lambda value: dict(dict.items(value)),
-}
-
-
-def _own(value: Any, kind: type, base: type, declared: Iterable[str] = ()) -> list[Any]:
-    """
-    Return the type arguments that an instance was made with (``Box[int](1)``), if any.
-
-    Raises:
-        UnkeyableArgument: it has attributes of its own, beside the declared ones and what is worked out from them.
-    """
-    found = [*getattr(value, "__dict__", ()), *_filled_slots(value, kind, base)]
-    own = [name for name in found if name not in declared and not _derived(kind, name)]
-    if own == ["__orig_class__"]:
-        return [form(value.__orig_class__)]
-    if own:
-        raise _unkeyable(value, f": it has {', '.join(sorted(own))} beside its {'fields' if declared else 'content'}")
-    return []
-
-
-def _derived(kind: type, name: str) -> bool:
-    return isinstance(getattr(kind, name, None), functools.cached_property)
-
-
-def _filled_slots(value: Any, kind: type, base: type) -> Iterable[str]:
-    for above in kind.__mro__[: kind.__mro__.index(base)]:
-        if "__attrs_attrs__" in above.__dict__:  # its slots are its fields, and what it works out from them
-            continue
-        slots = above.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            hidden = name.startswith("__") and not name.endswith("__")
-            slot = f"_{above.__name__.lstrip('_')}{name}" if hidden else name
-            if slot not in ("__dict__", "__weakref__") and hasattr(value, slot):
-                yield slot
+RECOGNIZERS += [_setting, _client_kind]

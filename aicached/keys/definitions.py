@@ -143,16 +143,14 @@ def cells(function: types.FunctionType) -> list[tuple[str, Any]]:
     return result
 
 
-def _code_form(function: types.FunctionType) -> Any:
-    """Return what stands for a function's code: the release of its distribution, or its own digest."""
-    return distribution_of(function.__module__ or "") or code_digest(function.__code__)
-
-
 def function_form(
     function: types.FunctionType, within: tuple[Any, ...] = (), held: Callable[[Any], Any] = form
 ) -> list[Any]:
     """
     Return the form of a function: name, code, annotations, defaults, and what it closes over.
+
+    The release of an installed package stands for code, annotations and defaults of its functions, except for those
+    that one of its functions has made.
 
     Args:
         function: a plain function.
@@ -161,15 +159,18 @@ def function_form(
         held: what makes the forms of its defaults and of what it closes over.
     """
     chain = (*within, function)
-    closure = {}
+    closure: dict[str, Any] = {}
     for name, value in cells(function):
         if isinstance(value, types.FunctionType):
             met = chain.index(value) if value in chain else None
             closure[name] = function_form(value, chain, held) if met is None else tagged("recursion", met)
         else:
             closure[name] = held(value)
+    release = distribution_of(function.__module__ or "")
+    if release is not None and "<locals>" not in function.__qualname__:
+        return tagged("function", *identity(function), release, mapping_of_forms(closure))
     return tagged(
-        "function", *identity(function), _code_form(function), _annotations(function),
+        "function", *identity(function), release or code_digest(function.__code__), _annotations(function),
         [held(value) for value in function.__defaults__ or ()],
         mapping_of_forms({name: held(value) for name, value in (function.__kwdefaults__ or {}).items()}),
         mapping_of_forms(closure),

@@ -181,7 +181,8 @@ class Fingerprint:
         """Return the form of a function in the closure; what it holds is followed by the same rule, or not."""
         if value in self.layers:
             return tagged("itself", self.layers.index(value))
-        view.watched.append((parts_of, value, parts_of(value)))
+        if distribution_of(value.__module__ or "") is None:  # nobody changes those of installed packages in place
+            view.watched.append((parts_of, value, parts_of(value)))
 
         def held(each: Any) -> Any:
             made = _form_or(each, MISSING) if _has_key(each) else MISSING

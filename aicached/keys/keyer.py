@@ -25,6 +25,8 @@ from .naming import identity
 __all__ = ["Keyer", "stamp_key"]
 
 SCHEMA = 1
+#: Names of the parts of a key that are no arguments.
+WORDS = ("code", "version", "scope", "sample")
 
 
 class Rules(Protocol):
@@ -102,22 +104,31 @@ class Keyer:
     ) -> dict[str, bytes]:
         """Return short digests of what a call's key is made of: each argument, the code, each name that is followed."""
         args, kwargs, _ = self.arguments(instance, args, kwargs)
-        if self.chosen:
-            named = {"key": self.rules.key(*args, **kwargs)}
-        else:
-            named = self.binder.named(self.binder.values(args, kwargs), args, kwargs)
-        forms = {name: form(value) for name, value in named.items() if value is not None}
-        view = self.fingerprint.view
-        forms |= {"code": self.fingerprint.base, **view.followed}
-        forms |= {"scope": list(scope)} if scope else {}
-        forms |= {"sample": sample} if sample else {}
+        hidden: dict[str, Any] = {"code" if self.rules.version is None else "version": self.fingerprint.base}
+        hidden |= self.fingerprint.view.followed
+        hidden |= {"scope": list(scope)} if scope else {}
+        hidden |= {"sample": sample} if sample else {}
+        taken, named = {*WORDS, *hidden}, self._named(args, kwargs)
+        forms = {f"argument {name}" if name in taken else name: form(value) for name, value in named.items()} | hidden
         return {name: hashlib.sha256(self.secret + pack(made)).digest()[:8] for name, made in forms.items()}
+
+    def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what counts of the arguments, by name, but for defaults that have no content."""
+        if self.chosen:
+            return {"key": self.rules.key(*args, **kwargs)}
+        bound = self.binder.values(args, kwargs)
+        if bound is None:
+            return self.binder.named(None, args, kwargs)
+        named = dict(zip(self.binder.names, bound, strict=True))
+        rest = named.pop(self.binder.rest, {}) if self.binder.rest else {}
+        told = {name: value for name, value in named.items() if value is not None or not name.endswith("?")}
+        return {name.rstrip("?"): value for name, value in told.items()} | rest
 
     def shown(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return the arguments that count, in clear, for a cache that keeps them."""
         args, kwargs, _ = self.arguments(instance, args, kwargs)
         named = self.binder.named(self.binder.values(args, kwargs), args, kwargs)
-        return {name: value if type(value) is str else repr(value) for name, value in named.items()}
+        return {name: value if type(value) is str else _text(value) for name, value in named.items()}
 
     def arguments(
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -178,6 +189,14 @@ class Keyer:
             f"key=; teach the type with register_key({kind.__name__}, function); or give the class a key:\n\n"
             f"    def __cache_key__(self):\n        return (self.name, self.version)  # whatever changes the answer\n"
         )
+
+
+def _text(value: Any) -> str:
+    """Return the text of an argument for people; of one that cannot say it, its class."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__qualname__}>"
 
 
 def stamp_key(*names: str) -> bytes:

@@ -11,11 +11,12 @@ from typing import Any
 
 from .anthropic import Anthropic
 from .base import Provider
+from .google import Google
 from .openai import OpenAI
 
 __all__ = ["PROVIDERS", "Provider", "of_answer", "of_class", "of_client"]
 
-PROVIDERS: tuple[Provider, ...] = (OpenAI(), Anthropic())
+PROVIDERS: tuple[Provider, ...] = (OpenAI(), Anthropic(), Google())
 
 _clients: dict[type, Provider | None] = {}
 

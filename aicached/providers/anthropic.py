@@ -10,6 +10,9 @@ from .base import Provider, part
 
 __all__ = ["Anthropic"]
 
+_CUT = ("max_tokens", "refusal", "model_context_window_exceeded")
+_THOUGHTS = ("thinking", "redacted_thinking")
+
 
 class Anthropic(Provider):
     """Know the anthropic package."""
@@ -23,9 +26,16 @@ class Anthropic(Provider):
         return hasattr(value, "model_dump") and self.defines(type(value))
 
     def incomplete(self, answer: Any) -> str | None:
-        """Find a message that was cut or refused, or that holds no block."""
+        """Find a message that was cut or refused, or that holds nothing but empty texts and thoughts."""
+        reason = part(answer, "stop_reason")
+        if reason in _CUT:
+            return str(reason)
         if part(answer, "type") != "message":
             return None
-        if part(answer, "stop_reason") in ("max_tokens", "refusal"):
-            return str(part(answer, "stop_reason"))
-        return None if part(answer, "content") else "empty answer"
+        blocks = part(answer, "content")
+        return None if isinstance(blocks, (list, tuple)) and any(map(_says, blocks)) else "empty answer"
+
+
+def _says(block: Any) -> bool:
+    kind = part(block, "type")
+    return bool(part(block, "text")) if kind == "text" else kind not in _THOUGHTS

@@ -35,7 +35,11 @@ class Provider:
 
     def defines(self, cls: type) -> bool:
         """Is *cls*, or what it derives from, a class of this SDK?"""
-        return any(base.__module__.partition(".")[0] == self.module for base in cls.__mro__)
+        return any(map(self.owns, cls.__mro__))
+
+    def owns(self, cls: type) -> bool:
+        """Is *cls* itself of this SDK, rather than a class that somebody derived from one?"""
+        return f"{cls.__module__}.".startswith(f"{self.module}.")
 
     def is_client(self, value: Any) -> bool:
         """Is *value* a client, or a resource such as ``client.chat.completions``?"""

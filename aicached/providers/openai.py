@@ -10,8 +10,11 @@ from .base import Provider, part
 
 __all__ = ["OpenAI"]
 
-_CUT = ("length", "content_filter")
+#: The last two are said by servers that are compatible: OpenRouter, vLLM.
+_CUT = ("length", "content_filter", "error", "abort")
 _CONTENT = ("content", "tool_calls", "function_call", "refusal", "audio", "parsed")
+#: Items of a response that answer nothing.
+_SILENT = ("reasoning", "compaction")
 
 
 class OpenAI(Provider):
@@ -26,13 +29,15 @@ class OpenAI(Provider):
         return hasattr(value, "model_dump") and self.defines(type(value))
 
     def incomplete(self, answer: Any) -> str | None:
-        """Find a cut or filtered choice, a choice without content, a response that is not done."""
-        status = part(answer, "status")
-        if part(answer, "object") == "response" and status not in (None, "completed"):
-            return str(part(answer, "incomplete_details", "reason") or status)
-        choices = part(answer, "choices")
-        if not isinstance(choices, list):
-            return None
+        """Find a cut or filtered choice, an answer with nothing in it, a response that is not done."""
+        if _is(answer, ("response",), "output", "incomplete_details"):
+            return _of_response(answer)
+        if _is(answer, ("chat.completion", "text_completion"), "choices"):
+            choices = _items(part(answer, "choices"))
+        elif _is(answer, (), "finish_reason"):
+            choices = [answer]  # one choice, taken out of its answer
+        else:
+            return None  # an embedding, a picture, a file
         for choice in choices:
             reason = part(choice, "finish_reason")
             if reason in _CUT:
@@ -40,7 +45,29 @@ class OpenAI(Provider):
         return None if any(map(_has_content, choices)) else "empty answer"
 
 
+def _is(answer: Any, kinds: tuple[str, ...], *names: str) -> bool:
+    """Is *answer* a dict of one of these kinds, or an SDK's object with these fields?"""
+    if isinstance(answer, dict):
+        return answer.get("object") in kinds
+    return all(hasattr(answer, name) for name in names)
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
 def _has_content(choice: Any) -> bool:
-    if part(choice, "text"):
-        return True
-    return any(part(choice, "message", name) for name in _CONTENT)
+    return bool(part(choice, "text")) or any(part(choice, "message", name) for name in _CONTENT)
+
+
+def _of_response(answer: Any) -> str | None:
+    status = part(answer, "status")
+    if status not in (None, "completed"):
+        return str(part(answer, "incomplete_details", "reason") or status)
+    return None if any(map(_has_output, _items(part(answer, "output")))) else "empty answer"
+
+
+def _has_output(item: Any) -> bool:
+    if part(item, "type") == "message":
+        return any(part(block, name) for block in _items(part(item, "content")) for name in ("text", "refusal"))
+    return part(item, "type") not in _SILENT

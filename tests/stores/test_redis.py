@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import redis
 
 from aicached.errors import ConfigurationError, StoreError, StoreUnavailable, WriteRefused
-from aicached.stores import redis as module
+from aicached.stores import redis_server, redis_wire
 from aicached.stores.redis import RedisStore
 from aicached.testing.conformance import StoreConformance
 from tests.servers import RedisServer
@@ -115,7 +116,7 @@ class TestWhatTheServerSees:
         store.delete(value(1))
         asyncio.run(asynchronous())
         store.close()
-        with redis.Redis.from_url(own_redis.url, protocol=2, **module._NO_GREETING) as client:
+        with redis.Redis.from_url(own_redis.url, protocol=2, **redis_server._NO_GREETING) as client:
             calls = {command: stats["calls"] for command, stats in client.info("commandstats").items()}
         calls.pop("cmdstat_ping", None)  # the server's own, by tests.servers
         assert {"cmdstat_set": 2, "cmdstat_get": 2, "cmdstat_mget": 2, "cmdstat_unlink": 2} == calls
@@ -151,7 +152,22 @@ class TestAddress:
     def test_it_is_the_url_without_credentials(self, url: str, address: str) -> None:
         assert address == RedisStore(url).address
 
-    @pytest.mark.parametrize("url", ["redis://:s3c/r3t@host", "http://s3c@host", "redis://:s3c@host:r3t", "s3c"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://:s3c/r3t@host",
+            "http://s3c@host",
+            "redis://:s3c@host:r3t",
+            "s3c",
+            "redis://me:1/s3c@host",
+            "redis://:1#s3c@host",
+            "redis://me:1?s3c=r3t@host",
+            "redis://me:1?s3c@host",
+            "redis://:x@s3c/r3t@host",
+            "unix://me:/s3c@/run/redis.sock",
+            "redis://host?password=x&s3c=r3t",
+        ],
+    )
     def test_what_is_no_url_is_refused_without_quoting_it(self, url: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             RedisStore(url)
@@ -195,6 +211,15 @@ class TestRefusals:
         store.set(value(1), b"x", None)
         assert b"x" == store.get(value(1))
 
+    def test_what_was_to_be_kept_is_not_quoted(self) -> None:
+        with RedisServer("--rename-command", "SET", "") as server:
+            store = RedisStore(server.url)
+            for write in (store.set, lambda *args: asyncio.run(store.aset(*args))):
+                with pytest.raises(StoreError, match="unknown command .SET") as caught:
+                    write(value(1), b"an answer", None)
+                assert not any("an answer" in str(error) for error in (caught.value, caught.value.__cause__))
+            store.close()
+
     @pytest.mark.parametrize("asynchronous", [False, True])
     def test_a_full_server_refuses_writes_and_answers_reads(self, asynchronous: bool) -> None:
         with RedisServer("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
@@ -230,7 +255,7 @@ class TestRefusals:
         from redis.connection import DefaultParser
 
         error = DefaultParser.parse_error(text)
-        assert StoreUnavailable is type(RedisStore("redis://localhost")._failure(error))
+        assert StoreUnavailable is type(RedisStore("redis://localhost")._server.failure(error))
 
 
 class TestPasswords:
@@ -254,6 +279,20 @@ class TestPasswords:
             texts = [repr(error) + str(error) for error in (caught.value, caught.value.__cause__)]
             assert not any("wr0ng" in text for text in texts)
         store.close()
+
+    @pytest.mark.parametrize("credentials", ["", "me:"])
+    def test_a_server_without_auth_repeats_it_and_the_store_does_not(self, credentials: str) -> None:
+        with RedisServer("--rename-command", "AUTH", "") as server:
+            store = RedisStore(server.url.replace("//", f"//{credentials or ':'}s3cret@"))
+            for call in (lambda: store.get(value(1)), lambda: asyncio.run(store.aget(value(1)))):
+                with pytest.raises(StoreError, match="unknown command .AUTH") as caught:
+                    call()
+                assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+            store.close()
+
+    def test_no_message_quotes_it_however_a_server_does(self) -> None:
+        error = redis.ResponseError("proxy: no AUTH s3cret here")
+        assert "s3cret" not in str(RedisStore("redis://:s3cret@localhost")._server.failure(error)) + str(error)
 
 
 class TestOutages:
@@ -352,16 +391,16 @@ class TestThreads:
     ) -> None:
         store.set(value(1), b"one", None)
         store.set(value(2), b"two", None)
-        exchange = module._exchange
+        exchange = redis_wire._exchange
 
         def interrupted(connection: Any, command: bytes) -> Any:
             connection.send_packed_command((command,), check_health=False)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(module, "_exchange", interrupted)
+        monkeypatch.setattr(redis_wire, "_exchange", interrupted)
         with pytest.raises(KeyboardInterrupt):
             store.get(value(1))
-        monkeypatch.setattr(module, "_exchange", exchange)
+        monkeypatch.setattr(redis_wire, "_exchange", exchange)
         assert b"two" == store.get(value(2))
 
     def test_connections_are_kept_and_shared(self, store: RedisStore, client: Any) -> None:
@@ -373,7 +412,7 @@ class TestThreads:
     def test_more_threads_than_connections_wait_for_one(
         self, store: RedisStore, client: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "_THREADS", 2)
+        monkeypatch.setattr(redis_wire, "_THREADS", 2)
         store.set(value(1), b"x", None)
         wrong, most = [], []
 
@@ -390,12 +429,15 @@ class TestThreads:
         assert max(most) <= 2
 
     def test_no_connection_free_in_time_is_no_outage(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_THREADS", 0)
+        monkeypatch.setattr(redis_wire, "_THREADS", 0)
         store = RedisStore(redis_url, timeout=TIMEOUT)
         assert TIMEOUT / 3 < took(lambda: store.get(value(1)), StoreError) < 3 * TIMEOUT
+        with pytest.raises(StoreError) as caught:
+            store.get(value(1))
+        assert caught.value.__cause__ is None, "an error that is its own cause hangs those who follow causes"
 
     def test_failures_use_up_no_connections(self, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_THREADS", 3)
+        monkeypatch.setattr(redis_wire, "_THREADS", 3)
         store = RedisStore(own_redis.url)
         own_redis.kill()
         for _ in range(10):
@@ -435,7 +477,7 @@ def _in_child(store: RedisStore, number: int) -> int:
             assert b"%d" % turn == await store.aget(value(100 * number + 100 + turn))
 
     def body() -> None:
-        assert {} == store._loops
+        assert {} == store._loops._lines
         for _ in range(20):
             assert b"x" == store.get(value(1))
         asyncio.run(asynchronous())
@@ -477,7 +519,7 @@ class TestEventLoops:
         for _ in range(3):
             asyncio.run(work())
             gc.collect()
-        assert {} == store._loops
+        assert {} == store._loops._lines
         deadline = time.monotonic() + 5
         while len(client.client_list(_type="normal")) > 1 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -489,7 +531,7 @@ class TestEventLoops:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
         assert b"x" == asyncio.run(store.aget(value(1)))
-        assert {} == store._loops
+        assert {} == store._loops._lines
 
     def test_cancelled_callers_do_no_harm(self, store: RedisStore) -> None:
         luck = random.Random(7)
@@ -540,7 +582,7 @@ class TestEventLoops:
         for _ in range(3):
             asyncio.run(work())
             gc.collect()
-        assert {} == store._loops
+        assert {} == store._loops._lines
 
     def test_all_connections_in_use_is_no_outage(self, own_redis: RedisServer) -> None:
         store = RedisStore(own_redis.url, timeout=TIMEOUT)
@@ -570,7 +612,7 @@ class TestEventLoops:
         thread = threading.Thread(target=lambda: asyncio.run(work()))
         thread.start()
         ready.wait(10)
-        (lines,) = store._loops.values()
+        (lines,) = store._loops._lines.values()
         store.close()
         deadline = time.monotonic() + 5
         while not lines._closed and time.monotonic() < deadline:
@@ -585,7 +627,7 @@ class TestEventLoops:
 
         async def work() -> None:
             await store.aset(value(2), b"x", 60)
-            (lines,) = store._loops.values()
+            (lines,) = store._loops._lines.values()
             asking = [asyncio.ensure_future(store.aget(value(1))) for _ in range(3)]
             await asyncio.sleep(0)
             await lines.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from aicached.errors import StoreError, StoreUnavailable, WriteRefused
-from aicached.stores import sqlite as module
+from aicached.stores import sqlite_file
 from aicached.stores.sqlite import SQLiteStore
 from aicached.testing.clock import FakeClock
 from aicached.testing.conformance import StoreConformance
@@ -150,7 +150,6 @@ def test_a_stamp_that_clashes_is_minted_all_the_same(store: SQLiteStore) -> None
 
 def test_what_is_written_survives_the_process(path: Path) -> None:
     code = f"""
-from aicached.stores import sqlite as module
 from aicached.stores.sqlite import SQLiteStore
 SQLiteStore({str(path)!r}).set({value(1)!r}, b"from elsewhere", 3600)
 """
@@ -264,6 +263,16 @@ class TestBounds:
         other.close()
         assert [0, 2, 3] == kept(small, range(4))
 
+    def test_uses_that_cannot_be_put_into_the_file_do_not_pile_up(
+        self, small: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small.set(value(0), b"x", None)
+        small.get(value(0))
+        monkeypatch.setattr(small._file, "transaction", lambda: small._file.row("no statement", ()))
+        small._flush()
+        monkeypatch.undo()
+        assert ({}, {}) == (small._touched, small._noted)
+
     def test_expired_rows_are_removed_now_and_then(self, path: Path) -> None:
         clock = FakeClock()
         store = SQLiteStore(path, clock=clock)
@@ -307,7 +316,7 @@ class TestTrouble:
         with pytest.raises(StoreUnavailable, match="locked"):
             store.get(value(1))
         assert 0.1 < time.monotonic() - began < 1.8
-        store.timeout = 20
+        store._file.timeout = 20
         release = threading.Timer(0.1, other.close)
         release.start()
         assert store.get(value(1)) == b"x"
@@ -318,7 +327,7 @@ class TestTrouble:
         self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of processes that make the file at the same moment, some are told at once that it is locked."""
-        prepare, tries = module._prepare, []
+        prepare, tries = sqlite_file._prepare, []
 
         def locked_twice(connection: sqlite3.Connection, patience: float) -> None:
             tries.append(1)
@@ -326,8 +335,8 @@ class TestTrouble:
                 raise sqlite3.OperationalError("database is locked")
             prepare(connection, patience)
 
-        monkeypatch.setattr(module, "_prepare", locked_twice)
-        store.timeout = 20
+        monkeypatch.setattr(sqlite_file, "_prepare", locked_twice)
+        store._file.timeout = 20
         assert store.get(value(1)) is None
         assert 3 == len(tries)
 
@@ -371,6 +380,14 @@ class TestTrouble:
         assert store.get(value(1)) == b"x", "once it is out of the way, the store works"
         store.close()
 
+    @pytest.mark.parametrize("folder", ["unlocked", "fullstack", "readonly"])
+    def test_a_path_is_not_taken_for_words_of_sqlite(self, folder: str, tmp_path: Path) -> None:
+        path = tmp_path / folder / "store.db"
+        path.parent.mkdir()
+        path.write_bytes(b"no database" * 1000)
+        with pytest.raises(StoreUnavailable, match="move the file away"):
+            SQLiteStore(path).get(value(1))
+
     def test_a_file_of_another_format_is_left_alone(self, path: Path) -> None:
         path.parent.mkdir()
         connection = sqlite3.connect(path)
@@ -389,12 +406,12 @@ class TestTrouble:
 
     def test_a_full_disk_refuses_writes_and_reads_go_on(self, store: SQLiteStore) -> None:
         store.set(value(1), b"x", None)
-        assert store._writer is not None
-        store._writer.run("pragma max_page_count = 1")
+        assert store._file._writer is not None
+        store._file._writer.run("pragma max_page_count = 1")
         with pytest.raises(WriteRefused, match="full"):
             store.set(value(2), bytes(100_000), None)
         assert [b"x", None] == store.get_many([value(1), value(2)])
-        store._writer.run("pragma max_page_count = 1000000")
+        store._file._writer.run("pragma max_page_count = 1000000")
         store.set(value(2), b"y", None)
         assert store.get(value(2)) == b"y"
 
@@ -426,7 +443,7 @@ class TestThreads:
             thread.start()
             thread.join()
         gc.collect()
-        assert len(list(store._links)) == 1
+        assert len(list(store._file._links)) == 1
 
     def test_closing_closes_the_connections_of_threads_that_live_on(self, store: SQLiteStore, path: Path) -> None:
         store.set(value(1), b"x", None)
@@ -477,12 +494,12 @@ class TestThreads:
         self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         threads: dict[str, set[str]] = {"read": set(), "write": set()}
-        row, transaction = store._row, store._transaction
+        file, row, transaction = store._file, store._file.row, store._file.transaction
         monkeypatch.setattr(
-            store, "_row", lambda *args: (threads["read"].add(threading.current_thread().name), row(*args))[1]
+            file, "row", lambda *args: (threads["read"].add(threading.current_thread().name), row(*args))[1]
         )
         monkeypatch.setattr(
-            store, "_transaction", lambda: (threads["write"].add(threading.current_thread().name), transaction())[1]
+            file, "transaction", lambda: (threads["write"].add(threading.current_thread().name), transaction())[1]
         )
 
         async def work() -> None:

@@ -1,0 +1,111 @@
+"""
+Answers of the known SDKs in short: plain dicts, and the SDK's own validator to make objects of them again.
+
+Law: exact, or not at all. Raw state costs a Python step per model; the validator is compiled, but it may change what it
+is given. So when an answer is stored it is rebuilt right away, and only where the raw state of that is the same, byte
+for byte, is it written in short, together with the releases that this was seen with. Others read it as a miss. Classes
+of users are never made so: their validators are code that may do anything.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from .. import providers
+from .classes import Classes, Undecodable
+from .objects import reference, resolve
+
+__all__ = ["NotPlain", "finished", "maker", "name_of", "spelled"]
+
+_LEAVES = frozenset((type(None), bool, int, float, str, bytes, datetime.datetime, datetime.date))
+
+
+class NotPlain(Exception):
+    """Say that an answer holds something that only its raw state can tell."""
+
+
+def name_of(kind: type) -> list[Any] | None:
+    """Return what names an SDK's class and the releases that know it so; None for a class of anybody else's."""
+    generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
+    provider = providers.of_class(kind)
+    if provider is None or generic.get("origin") or generic.get("parameters") or not provider.owns(kind):
+        return None
+    releases = [getattr(sys.modules.get(name), "__version__", None) for name in (provider.module, "pydantic")]
+    return ["v", reference(kind), releases] if all(isinstance(each, str) for each in releases) else None
+
+
+def maker(name: Any, classes: Classes) -> Callable[[Any], Any]:
+    """
+    Return what makes an object from plain values.
+
+    Raises:
+        Undecodable: the class is not allowed, or the SDK is of another release.
+    """
+    cls = resolve(name[1], classes)
+    if cls is None or name_of(cls) != name:
+        raise Undecodable(f"class {name[1]!r} of this release is not allowed")
+    make: Callable[[Any], Any] = cls.__pydantic_validator__.validate_python  # type: ignore[attr-defined]
+    return make
+
+
+def spelled(value: Any) -> list[Any]:
+    """
+    Return an answer in plain values, what the SDK noted on it beside its fields (`_request_id`), and the places of its
+    models whose unknown fields do not stand among those that were set: an SDK says so, its validator does not.
+
+    Raises:
+        NotPlain: it holds something else.
+    """
+    declared = type(value).__pydantic_fields__
+    loose: list[list[Any]] = []
+    plain = _plain(value, [], loose)
+    return [plain, {name: _leaf(each) for name, each in vars(value).items() if name not in declared}, loose]
+
+
+def finished(made: Any, notes: dict[str, Any], loose: list[list[Any]]) -> Any:
+    """Return what the validator made, with what only `spelled` knows."""
+    if notes:
+        made.__dict__.update(notes)
+    for path in loose:
+        model = made
+        for step in path:
+            model = model[step] if isinstance(step, int) else model.__dict__[step]
+        model.__pydantic_fields_set__.difference_update(model.__pydantic_extra__)
+    return made
+
+
+def _plain(value: Any, path: list[Any], loose: list[list[Any]]) -> Any:
+    kind = type(value)
+    if kind is list:
+        return [_plain(item, [*path, place], loose) for place, item in enumerate(value)]
+    if kind is dict:
+        return {_leaf(key): _plain(item, [*path, key], loose) for key, item in value.items()}
+    if hasattr(kind, "__pydantic_fields__"):
+        return _fields(value, kind, path, loose)
+    if isinstance(value, Enum) and providers.of_class(kind) is not None:
+        return _leaf(value.value)
+    return _leaf(value)
+
+
+def _fields(value: Any, kind: Any, path: list[Any], loose: list[list[Any]]) -> dict[str, Any]:
+    if name_of(kind) is None:
+        raise NotPlain
+    declared, names = kind.__pydantic_fields__, value.__pydantic_fields_set__
+    made = {}
+    for name, item in value.__dict__.items():
+        if name in names and name in declared:
+            made[declared[name].alias or name] = _plain(item, [*path, name], loose)
+    extra = value.__pydantic_extra__ or {}
+    if extra and not names & extra.keys():
+        loose.append(path)
+    return {**made, **{name: _plain(item, [*path, name], loose) for name, item in extra.items()}}
+
+
+def _leaf(value: Any) -> Any:
+    if type(value) not in _LEAVES:
+        raise NotPlain
+    return value

@@ -1,0 +1,258 @@
+"""
+A SQLite file that outlives whoever opens it: connections by thread, time-outs, forks, files that were deleted.
+
+Law: no error of sqlite3 gets out. No connection is ever in two processes: all are closed before a fork, as SQLite's
+locks are its process's and are not inherited. No connection is closed in the middle of a statement, which crashes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..errors import StoreError, StoreUnavailable, WriteRefused
+
+__all__ = ["Run", "SQLiteFile"]
+
+Run: TypeAlias = Callable[..., sqlite3.Cursor]
+
+_READ_PATIENCE = 0.05
+_FORMAT = 1
+
+# `used` is null where the bounds do not count. The totals are kept by triggers, so they hold for all processes alike
+# and a write need not count rows.
+_SCHEMA = """
+create table if not exists entry(
+    id integer primary key, key blob not null, gone real not null, used real, size integer not null, data blob not null
+);
+create index if not exists entry_used on entry(used, size) where used is not null;
+create index if not exists entry_gone on entry(gone) where gone < 9e999;
+create table if not exists total(id integer primary key, entries integer not null, bytes integer not null);
+insert or ignore into total values(1, 0, 0);
+create trigger if not exists entry_added after insert on entry when new.used is not null begin
+    update total set entries = entries + 1, bytes = bytes + new.size;
+end;
+create trigger if not exists entry_removed after delete on entry when old.used is not null begin
+    update total set entries = entries - 1, bytes = bytes - old.size;
+end;
+create trigger if not exists entry_changed after update of size on entry begin
+    update total set
+        entries = entries + (new.used is not null) - (old.used is not null),
+        bytes = bytes + (new.used is not null) * new.size - (old.used is not null) * old.size;
+end;
+"""
+
+
+class _Link:
+    """Hold one connection: closed by `close`, or with the thread that held it."""
+
+    __slots__ = ("__weakref__", "_connection", "file", "lock", "run")
+
+    def __init__(self, connection: sqlite3.Connection, file: tuple[int, int] | None) -> None:
+        self._connection = connection
+        self.file = file
+        self.run: Run = connection.cursor().execute
+        # Held while a statement runs, as closing a connection in the middle of one crashes. Re-entrant, as a
+        # finalizer may read in the middle of a read.
+        self.lock = threading.RLock()
+
+    def close(self) -> None:
+        if self.lock.acquire(timeout=1):
+            try:
+                self._connection.close()
+            finally:
+                self.lock.release()
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+
+class _Local(threading.local):
+    link: _Link | None = None
+
+
+class SQLiteFile:
+    """Read and write the file at *path*, made with its folder at the first use; a write waits *timeout* seconds."""
+
+    def __init__(self, path: str | os.PathLike[str], timeout: float) -> None:
+        self.path = Path(path).resolve()
+        self.address = f"sqlite:///{self.path}"
+        self.timeout = timeout
+        self._begin()
+
+    def _begin(self) -> None:
+        self._local = _Local()
+        self._links: weakref.WeakSet[_Link] = weakref.WeakSet()
+        self._writer: _Link | None = None
+        self._opening = threading.Lock()
+        # Not re-entrant: a finalizer that writes in the middle of a write must not end its transaction. It waits for
+        # the time-out and fails.
+        self._writing = threading.Lock()
+        self._held: list[threading.Lock] = []
+
+    def row(self, sql: str, values: tuple[Any, ...]) -> Any:
+        """Read one row, on this thread's own connection."""
+        link = self._local.link or self._open_reader()
+        try:
+            try:
+                with link.lock:
+                    return link.run(sql, values).fetchone()
+            except sqlite3.ProgrammingError:
+                # Closed by another thread; or a finalizer reads in the middle of a read, on the same cursor.
+                link = self._open_reader()
+                with link.lock:
+                    return link.run(sql, values).fetchone()
+        except sqlite3.Error as error:
+            raise self._failure(error, link) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """Write: all statements that are run meanwhile, or none."""
+        if not self._writing.acquire(timeout=self.timeout):
+            raise StoreUnavailable(f"{self.address}: other writes of this process take too long")
+        try:
+            link = self._writer = self._present_writer() or self._open(self.timeout)
+            try:
+                link.run("begin immediate")
+                yield link.run
+                link.run("commit")
+            except BaseException as error:
+                with suppress(sqlite3.Error):  # where begin itself has failed
+                    link.run("rollback")
+                if isinstance(error, sqlite3.Error):
+                    raise self._failure(error, link) from error
+                raise
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Close every connection; what is asked afterwards opens new ones."""
+        for lock in self._halt():
+            lock.release()
+
+    def fork_begins(self) -> None:
+        self._held = self._halt()
+
+    def fork_ends(self, child: bool) -> None:
+        held = self._held
+        if child:
+            # What could not be closed in time is kept for ever: closing it here would drop the parent's locks.
+            _inherited.extend(self._links)
+            self._begin()
+        for lock in held:
+            lock.release()
+
+    def _open_reader(self) -> _Link:
+        self._local.link = link = self._open(_READ_PATIENCE)
+        return link
+
+    def _open(self, patience: float) -> _Link:
+        if not self._opening.acquire(timeout=self.timeout):
+            raise StoreUnavailable(f"{self.address}: opening it takes too long")
+        try:
+            link = _Link(_connect(self.path, self.timeout, patience), _identity(self.path))
+            self._links.add(link)
+            return link
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure(error) from error
+        finally:
+            self._opening.release()
+
+    def _present_writer(self) -> _Link | None:
+        """Give the open connection, unless its file was deleted: SQLite would go on without it, and see nobody else."""
+        deleted = self._writer is not None and self._writer.file != _identity(self.path)
+        if deleted and self._opening.acquire(timeout=self.timeout):
+            try:
+                self._close_links()
+            finally:
+                self._opening.release()
+        return self._writer
+
+    def _halt(self) -> list[threading.Lock]:
+        """Close every connection, and return the locks that keep new ones from being opened."""
+        held = [lock for lock in (self._writing, self._opening) if lock.acquire(timeout=1)]
+        if len(held) == 2:
+            self._close_links()
+        return held
+
+    def _close_links(self) -> None:
+        """Close every connection; the threads that held them find out, and open new ones."""
+        for link in list(self._links):
+            link.close()
+        self._writer = None
+
+    def _failure(self, error: Exception, link: _Link | None = None) -> StoreError:
+        """Say in the words of a store what *error* means; a *link* that is no good any more is closed."""
+        text = f"{self.address}: {error}"
+        # SQLite's own words alone: a path may say "unlocked" or "fullstack".
+        words = str(error) if isinstance(error, sqlite3.Error) else ""
+        if "locked" in words:
+            return StoreUnavailable(text)
+        if "full" in words:
+            return WriteRefused(text)
+        if link is not None:
+            # The file may have been deleted, replaced or repaired: the next call opens what is there then.
+            link.close()
+            self._writer = None if link is self._writer else self._writer
+        if "readonly" in words:
+            return WriteRefused(text)
+        if isinstance(error, sqlite3.OperationalError | OSError):
+            return StoreUnavailable(text)
+        if type(error) is sqlite3.DatabaseError:
+            return StoreUnavailable(f"{text}; move the file away, and a new one is made")
+        return StoreError(text)
+
+
+_inherited: list[_Link] = []
+
+
+def _connect(path: Path, timeout: float, patience: float) -> sqlite3.Connection:
+    """Open the file within *timeout* seconds; statements will wait *patience* seconds for its locks."""
+    deadline = time.monotonic() + timeout
+    while True:
+        _create(path)
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, patience)
+            return connection
+        except BaseException as error:
+            connection.close()
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)  # SQLite itself does not wait where the journal's mode is changed
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _create(path: Path) -> None:
+    """Make the file for its owner alone; SQLite gives the same permissions to those beside it."""
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    # Only where it is not there: closing a second descriptor of a file drops all locks this process has on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _prepare(connection: sqlite3.Connection, patience: float) -> None:
+    (version,) = connection.execute("pragma user_version").fetchone()
+    if version == 0:
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript(f"begin immediate; {_SCHEMA} pragma user_version = {_FORMAT}; commit;")
+    elif version != _FORMAT:
+        raise sqlite3.DatabaseError(f"the file has format {version}, not {_FORMAT}")
+    connection.execute("pragma synchronous = normal")
+    connection.execute(f"pragma busy_timeout = {round(patience * 1000)}")

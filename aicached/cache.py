@@ -157,6 +157,8 @@ class Cache:
         return await self._entries(ASYNCIO, limit)
 
     async def _entries(self, rt: Runtime, limit: int) -> list[EntryInfo]:
+        if limit is None:
+            raise ConfigurationError("entries(): limit takes a whole number, 1 or more, not None")
         return await self.engine.entries(rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def close(self) -> None:

@@ -44,6 +44,8 @@ class Classes:
         self.known: dict[tuple[str, str], type] = {}
         #: Bytes that name a class -> what makes its objects; filled by the decoder.
         self.makers: dict[bytes, Any] = {}
+        #: Bytes that name an SDK's class and releases -> its validator.
+        self.answers: dict[bytes, Any] = {}
         for cls in allowed:
             self.allow(cls)
         self.modules = tuple(main_name() if name == "__main__" else name for name in modules)

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UnstorableValue
 from ..keys.arrays import SCALARS
 from . import arrays
-from .classes import shown
+from .classes import Undecodable, shown
 
 __all__ = ["BY_CODE", "BY_TYPE", "INT", "PACKED", "SETS", "STR"]
 
@@ -33,6 +33,48 @@ def _module(name: str, attribute: str) -> Callable[..., Any]:
         return getattr(sys.modules[name], attribute)(*parts)
 
     return make
+
+
+def _made(kind: type, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """
+    Make something of parts of exactly this type.
+
+    Of others it could be anything: all numbers of a range, a billion zeros, a fraction that takes an hour to reduce.
+    """
+
+    def made(parts: Any) -> Any:
+        if type(parts) is not kind:
+            raise Undecodable(f"{kind.__name__} expected")
+        return make(parts)
+
+    return made
+
+
+def _deque(parts: list[Any]) -> Any:
+    items, most = parts
+    return _made(list, lambda items: collections.deque(items, most))(items)
+
+
+def _default(parts: list[Any]) -> Any:
+    name, items = parts
+    return _made(dict, lambda items: collections.defaultdict(_FACTORIES.get(name), items))(items)
+
+
+def _ratio(parts: list[Any]) -> Any:
+    above, below = parts
+    if type(above) is not int or type(below) is not int or max(above.bit_length(), below.bit_length()) > _RATIO_BITS:
+        raise Undecodable("a fraction of other parts")
+    return _module("fractions", "Fraction")(above, below)
+
+
+def _ratio_parts(value: Any) -> list[int]:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _RATIO_BITS:
+        raise UnstorableValue("a fraction of more than a million bits")
+    return [value.numerator, value.denominator]
+
+
+#: To reduce a fraction takes time that grows with the square of these: a second for a million.
+_RATIO_BITS = 2**20
 
 
 def _zone_parts(zone: Any) -> Any:
@@ -63,15 +105,14 @@ def _default_parts(value: Any) -> list[Any]:
 
 _FACTORIES = {kind.__name__: kind for kind in (list, dict, set, int, float, str, bool, tuple, bytes)}
 
-_fraction = _module("fractions", "Fraction")
 _LISTED: list[tuple[int, Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
-    (6, tuple, list, tuple),
-    (7, bytearray, bytes, bytearray),
+    (6, tuple, list, _made(list, tuple)),
+    (7, bytearray, bytes, _made(bytes, bytearray)),
     (8, complex, lambda v: [v.real, v.imag], lambda p: complex(*p)),
     (9, range, lambda v: [v.start, v.stop, v.step], lambda p: range(*p)),
-    (10, collections.OrderedDict, lambda v: [[k, i] for k, i in v.items()], collections.OrderedDict),
-    (11, collections.deque, lambda v: [list(v), v.maxlen], lambda p: collections.deque(*p)),
-    (12, collections.defaultdict, _default_parts, lambda p: collections.defaultdict(_FACTORIES.get(p[0]), p[1])),
+    (10, collections.OrderedDict, lambda v: [[k, i] for k, i in v.items()], _made(list, collections.OrderedDict)),
+    (11, collections.deque, lambda v: [list(v), v.maxlen], _deque),
+    (12, collections.defaultdict, _default_parts, _default),
     (13, datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
     (14, datetime.time, _clock_parts, _clock(datetime.time)),
     (15, datetime.datetime, _clock_parts, _clock(datetime.datetime)),
@@ -82,10 +123,10 @@ _LISTED: list[tuple[int, Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
         lambda v: [v.utcoffset(None), v.tzname(None), v is datetime.timezone.utc],
         lambda p: datetime.timezone.utc if p[2] else datetime.timezone(p[0], p[1]),
     ),
-    (18, collections.Counter, dict, collections.Counter),
+    (18, collections.Counter, dict, _made(dict, collections.Counter)),
     (19, type(...), lambda v: None, lambda p: ...),
-    (20, ("decimal", "Decimal"), str, _module("decimal", "Decimal")),
-    (21, ("fractions", "Fraction"), lambda v: [v.numerator, v.denominator], lambda p: _fraction(*p)),
+    (20, ("decimal", "Decimal"), str, _made(str, _module("decimal", "Decimal"))),
+    (21, ("fractions", "Fraction"), _ratio_parts, _ratio),
     (22, ("uuid", "UUID"), str, _module("uuid", "UUID")),
     (23, type(pathlib.PurePosixPath()), str, pathlib.PurePosixPath),
     (24, type(pathlib.PureWindowsPath()), str, pathlib.PureWindowsPath),
@@ -97,8 +138,8 @@ BY_CODE: dict[int, Callable[[Any], Any]] = {
     INT: lambda data: int.from_bytes(data, "big", signed=True),
     STR: lambda data: data.decode("utf-8", "surrogatepass"),
     PACKED: lambda value: value,
-    SETS[set]: set,
-    SETS[frozenset]: frozenset,
+    SETS[set]: _made(list, set),
+    SETS[frozenset]: _made(list, frozenset),
     **{code: make for code, _, _, make in _LISTED},
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import UnstorableValue
 from ..keys.naming import identity
-from .classes import Classes, shown
+from .classes import Classes, Undecodable, shown
 
 __all__ = ["BY_LETTER", "Shape", "open_origin", "reference", "resolve", "shape_of"]
 
@@ -58,7 +58,10 @@ def resolve(name: Any, classes: Classes) -> type | None:
     return None if None in inner else cls[tuple(inner)]  # type: ignore[index]
 
 
-def _restored(cls: type, attributes: dict[str, Any]) -> Any:
+def _restored(cls: Any, attributes: dict[str, Any]) -> Any:
+    fields = getattr(cls, "__dataclass_fields__", None) or {field.name for field in cls.__attrs_attrs__}
+    if not attributes.keys() <= set(fields):
+        raise Undecodable("an attribute that is no field")
     made: Any = object.__new__(cls)
     for name, value in attributes.items():
         object.__setattr__(made, name, value)
@@ -81,6 +84,8 @@ def _tuple_state(value: Any) -> list[Any]:
 
 
 def _named_tuple(cls: Any, items: Any) -> Any:
+    if type(items) is not list or len(items) != len(cls._fields):
+        raise Undecodable("a named tuple of another length")
     return tuple.__new__(cls, items)
 
 
@@ -98,6 +103,8 @@ def _model_state(value: Any) -> list[Any]:
 
 def _model(cls: Any, state: Any) -> Any:
     attributes, extra, names, private = state
+    if (type(attributes), type(names)) != (dict, list) or not {type(extra), type(private)} <= {dict, type(None)}:
+        raise Undecodable("a model of other parts")
     made: Any = object.__new__(cls)
     object.__setattr__(made, "__dict__", attributes)
     object.__setattr__(made, "__pydantic_fields_set__", set(names))

@@ -30,6 +30,8 @@ IMMUTABLE = frozenset((type(None), bool, int, float, str, bytes))
 #: Extension types of this walk's own: the head of an object's list, a payload with objects, an answer in short, a type
 #: that was taught. The others are in `listed`.
 _OBJECT, _OBJECTS, _VALIDATED, _TAUGHT = 0, 26, 27, 28
+#: Extension types within one another. msgpack unpacks each level with 40 KB of the C stack, and a thread has 8 MB.
+_DEPTH = 64
 
 
 def encode(value: Any, classes: Classes, seen: set[type] | None = None) -> bytes:
@@ -65,16 +67,19 @@ def decode(payload: bytes, classes: Classes) -> Any:
         at = _TYPE_AT.get(payload[0])
         if at is not None and payload[at] == _VALIDATED:  # the usual answer of an SDK, spared a second unpacking
             return decoder.answer(memoryview(payload)[at + 1 :])
-        return msgpack.unpackb(payload, ext_hook=decoder.hook, strict_map_key=False)
+        value = msgpack.unpackb(payload, ext_hook=decoder.hook, strict_map_key=False)
     except Undecodable:
         raise
     except Exception as error:
         raise Undecodable(type(error).__name__) from error
+    if decoder.waiting:
+        raise Undecodable("the name of a class without an object")
+    return value
 
 
 def holds_objects(payload: bytes) -> bool:
     """Will decoding *payload* make objects of some class?"""
-    at = _TYPE_AT.get(payload[0])
+    at = _TYPE_AT.get(payload[0]) if len(payload) > 5 else None
     return at is not None and payload[at] in (_OBJECTS, _VALIDATED)
 
 
@@ -88,6 +93,7 @@ class _Encoder:
         self.seen = seen
         self.careful = False
         self.inside = False
+        self.depth = 0
 
     def whole(self, value: Any) -> bytes:
         """Pack a value; one with objects in it is wrapped, so that plain ones are decoded without looking for them."""
@@ -116,8 +122,17 @@ class _Encoder:
         known = BY_TYPE.get(kind)
         if known is not None:
             code, take = known
-            return ExtType(code, self.payload(take(value)))
+            return ExtType(code, self.deeper(take(value)))
         return self._object(value, kind)
+
+    def deeper(self, value: Any) -> bytes:
+        """Pack what goes into an extension type; two levels are left for the two that may stand around it all."""
+        self.depth += 1
+        if self.depth > _DEPTH // 2 - 2:
+            raise UnstorableValue("a value nested too deep")
+        packed = self.payload(value)
+        self.depth -= 1
+        return packed
 
     def _spelled(self, value: Any) -> Any:
         if type(value) is int and not -(2**63) <= value < 2**64:
@@ -131,7 +146,7 @@ class _Encoder:
 
     def _object(self, value: Any, kind: type) -> Any:
         if kind in SETS:  # in the order of their packed elements, since their own depends on history
-            return ExtType(SETS[kind], native([ExtType(PACKED, item) for item in sorted(map(self.payload, value))]))
+            return ExtType(SETS[kind], native([ExtType(PACKED, item) for item in sorted(map(self.deeper, value))]))
         if (teaching := TAUGHT.get(kind)) is not None:
             return self._taught(value, teaching)
         shape = shape_of(kind)
@@ -180,9 +195,9 @@ class _Encoder:
 
     def _taught(self, value: Any, teaching: Teaching) -> ExtType:
         """Take a value apart as its type was taught, and see whether what is put together again gives the same."""
-        parts = self.payload(teaching.encode(value))
+        parts = self.deeper(teaching.encode(value))
         decoder = _Decoder(self.classes)
-        decoder.lists = _listed
+        decoder.lists = decoder.listed
         made = teaching.decode(decoder.unpack(parts))
         if type(made) is not teaching.kind or self.payload(teaching.encode(made)) != parts:
             raise UnstorableValue(f"a {shown(teaching.kind)} does not come back as it was from register_value's decode")
@@ -200,19 +215,23 @@ class _Maker:
 
 
 class _Decoder:
-    __slots__ = ("classes", "lists")
+    __slots__ = ("classes", "depth", "lists", "waiting")
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
         self.lists: Callable[[list[Any]], Any] | None = None
+        self.depth = 0
+        #: Makers that were read and have made nothing yet.
+        self.waiting = 0
 
     def hook(self, code: int, data: bytes) -> Any:
         if code == _VALIDATED:
             return self.answer(data)
         if code == _OBJECT:
+            self.waiting += 1
             return self.classes.makers.get(data) or self._maker(data)
         if code == _OBJECTS:
-            self.lists = _listed
+            self.lists = self.listed
             return self.unpack(data)
         if code == _TAUGHT:
             return self._taught(self.unpack(data))
@@ -222,12 +241,17 @@ class _Decoder:
         return make(data if code in (INT, STR) else self.unpack(data))
 
     def unpack(self, data: bytes) -> Any:
-        return msgpack.unpackb(data, ext_hook=self.hook, list_hook=self.lists, strict_map_key=False)
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise Undecodable("nested too deep")
+        value = msgpack.unpackb(data, ext_hook=self.hook, list_hook=self.lists, strict_map_key=False)
+        self.depth -= 1
+        return value
 
     def answer(self, data: bytes | memoryview) -> Any:
         """Make an SDK's answer that was written in short."""
-        name, plain, notes, loose = msgpack.unpackb(data, ext_hook=self.hook, strict_map_key=False)
-        makers = self.classes.makers
+        name, plain, notes, loose = msgpack.unpackb(data, ext_hook=_plain_hook, strict_map_key=False)
+        makers = self.classes.answers
         make = makers.get(name)
         if make is None:
             make = makers[name] = validated.maker(msgpack.unpackb(name), self.classes)
@@ -239,8 +263,19 @@ class _Decoder:
         cls = resolve(name, self.classes)
         if cls is None:
             raise Undecodable(f"class {name!r} is not allowed")
-        maker = self.classes.makers[data] = _Maker(cls, BY_LETTER[letter].restore)
+        shape = BY_LETTER[letter]
+        if shape_of(cls) is not shape:  # a flag's restore, say, would run the constructor of any other class
+            raise Undecodable(f"class {name!r} is of another kind")
+        maker = self.classes.makers[data] = _Maker(cls, shape.restore)
         return maker
+
+    def listed(self, items: list[Any]) -> Any:
+        """Make the object that a list stands for where it begins with a maker: `_Encoder` alone puts one there."""
+        if items and items[0].__class__ is _Maker:
+            self.waiting -= 1
+            maker, state = items
+            return maker.restore(maker.cls, state)
+        return items
 
     def _taught(self, parts: Any) -> Any:
         module, qualname, inner = parts
@@ -250,9 +285,14 @@ class _Decoder:
         return teaching.decode(inner)
 
 
-def _listed(items: list[Any]) -> Any:
-    """Make the object that a list stands for where it begins with a maker, which nothing but `_Encoder` puts there."""
-    if items and items[0].__class__ is _Maker:
-        maker = items[0]
-        return maker.restore(maker.cls, items[1])
-    return items
+def _plain_hook(code: int, data: bytes) -> Any:
+    """Return what may stand in an answer in short beside msgpack's own: numbers, texts, moments and their zones."""
+    if code in (INT, STR):
+        return BY_CODE[code](data)
+    if code not in _MOMENTS:
+        raise Undecodable(f"an extension type {code} in an answer")
+    return BY_CODE[code](msgpack.unpackb(data, ext_hook=_plain_hook))
+
+
+#: Codes of date, datetime, timedelta, timezone.
+_MOMENTS = (13, 15, 16, 17)

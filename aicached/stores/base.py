@@ -26,6 +26,12 @@ _living: weakref.WeakSet[Store] = weakref.WeakSet()
 KEY = 33
 
 
+def newest_first(key: bytes, others: bytes, limit: int) -> bytes:
+    """Return *key* in front of the keys that stand one after the other in *others*, at most *limit* in all."""
+    found = [others[at : at + KEY] for at in range(0, len(others), KEY)]
+    return b"".join([key, *(other for other in found if other != key)][:limit])
+
+
 class Store:
     """
     Keep bytes under keys.
@@ -92,8 +98,7 @@ class Store:
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
         """Keep *data* as `set` does, and put *key* in front of the list of the last *limit* keys under *recent*."""
         self.set(key, data, lifetime)
-        others = [other for other in self.recent(recent) if other != key]
-        self.set(recent, b"".join([key, *others][:limit]), None)
+        self.set(recent, newest_first(key, self.get(recent) or b"", limit), None)
 
     def recent(self, recent: bytes) -> list[bytes]:
         """Return the keys under *recent*, the newest first."""

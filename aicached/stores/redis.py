@@ -8,6 +8,7 @@ tried again. Stamps are minted with NX: of machines that mint at once, the first
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,8 +51,33 @@ def _minting(key: bytes) -> bytes:
     return _packed(b"SET", _name(key), os.urandom(_STAMP_BYTES), b"NX")
 
 
+def _committing(key: bytes, data: bytes, lifetime: float | None, recent: bytes, limit: int) -> bytes:
+    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+    return _packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, ms, key, b"%d" % limit)
+
+
+def _scanning(cursor: bytes) -> bytes:
+    return _packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
+
+
 def _deleting(key: bytes) -> bytes:
     return _packed(b"UNLINK", _name(key))
+
+
+_HEX = re.compile(rb"[0-9a-f]{64}")
+#: One round trip for the entry and for the list of a function's last keys.
+_COMMIT = b"""
+if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+redis.call('LREM', KEYS[2], 0, ARGV[3])
+redis.call('LPUSH', KEYS[2], ARGV[3])
+redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
+"""
+
+
+def _values(names: Sequence[bytes]) -> list[bytes]:
+    """Return the keys that names in Redis stand for, those that are ours: ``ac1:v:{64 hex digits}``."""
+    digests = (name[7:-1] for name in names if len(name) == 72)
+    return [b"v" + bytes.fromhex(digest.decode()) for digest in digests if _HEX.fullmatch(digest)]
 
 
 class RedisStore(Store):
@@ -88,6 +114,21 @@ class RedisStore(Store):
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
         self._ask(_keeping(key, data, lifetime))
 
+    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        self._ask(_committing(key, data, lifetime, recent, limit))
+
+    def recent(self, recent: bytes) -> list[bytes]:
+        found: list[bytes] = self._ask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
+        return found
+
+    def keys(self) -> list[bytes]:
+        found, cursor = [], b"0"
+        while True:
+            cursor, names = self._ask(_scanning(cursor))
+            found += names
+            if cursor == b"0":
+                return list(dict.fromkeys(_values(found)))
+
     def delete(self, key: bytes) -> None:
         self._ask(_deleting(key))
 
@@ -111,6 +152,13 @@ class RedisStore(Store):
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
         await self._aask(_keeping(key, data, lifetime))
+
+    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        await self._aask(_committing(key, data, lifetime, recent, limit))
+
+    async def arecent(self, recent: bytes) -> list[bytes]:
+        found: list[bytes] = await self._aask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
+        return found
 
     async def adelete(self, key: bytes) -> None:
         await self._aask(_deleting(key))

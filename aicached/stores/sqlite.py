@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import Store
+from .base import KEY, Store, newest_first
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -36,6 +36,9 @@ _UPSERT = """insert into entry values(?, ?, ?, ?, ?, ?) on conflict(id) do updat
     key = excluded.key, gone = excluded.gone, used = excluded.used, size = excluded.size, data = excluded.data"""
 _MINT = _UPSERT + " where entry.key <> excluded.key or entry.gone <= ?"
 _DELETE = "delete from entry where id = ? and key = ?"
+_FETCH = "select data from entry where id = ? and key = ?"
+# One row, however many keys there are: this is for people who look.
+_KEYS = "select group_concat(hex(key), '') from entry where used is not null and gone > ?"
 _TOUCH = "update entry set used = ? where id = ? and used < ?"
 _OLDEST = "select id, size from entry where used is not null order by used"
 _SWEEP = f"""delete from entry where id in
@@ -119,18 +122,31 @@ class SQLiteStore(Store):
         return found
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        with self._file.transaction() as run:
+            self._put(run, key, data, lifetime)
+
+    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        with self._file.transaction() as run:
+            self._put(run, key, data, lifetime)
+            found = run(_FETCH, (_number(recent), recent)).fetchone()
+            self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
+
+    def keys(self) -> list[bytes]:
+        found = bytes.fromhex(self._file.row(_KEYS, (self.clock(),))[0] or "")
+        return [found[at : at + KEY] for at in range(0, len(found), KEY)]
+
+    def _put(self, run: Run, key: bytes, data: Any, lifetime: float | None) -> None:
         now, number = self.clock(), _number(key)
         gone = math.inf if lifetime is None else now + lifetime
         used = self._tick(now) if key[0] == _VALUE else None
-        with self._file.transaction() as run:
-            if used is not None and self.max_bytes is not None and len(data) > self.max_bytes:
-                run(_DELETE, (number, key))
-            else:
-                run(_UPSERT, (number, key, gone, used, len(data), data))
-            if used is not None and self._bounded:
-                self._noted.pop(number, None)
-                self._shrink(run)
-            self._sweep(run, now)
+        if used is not None and self.max_bytes is not None and len(data) > self.max_bytes:
+            run(_DELETE, (number, key))
+        else:
+            run(_UPSERT, (number, key, gone, used, len(data), data))
+        if used is not None and self._bounded:
+            self._noted.pop(number, None)
+            self._shrink(run)
+        self._sweep(run, now)
 
     def delete(self, key: bytes) -> None:
         with self._file.transaction() as run:

@@ -83,6 +83,18 @@ class FlakyStore(Store):
         self._suffer("renew")
         self.store.renew(key)
 
+    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        self._suffer("commit")
+        self.store.commit(key, data, lifetime, recent, limit)
+
+    def recent(self, recent: bytes) -> list[bytes]:
+        self._suffer("recent")
+        return self.store.recent(recent)
+
+    def keys(self) -> list[bytes]:
+        self._suffer("keys")
+        return self.store.keys()
+
     def close(self) -> None:
         self.store.close()
 
@@ -109,6 +121,18 @@ class FlakyStore(Store):
     async def arenew(self, key: bytes) -> None:
         await self._asuffer("renew")
         await self.store.arenew(key)
+
+    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        await self._asuffer("commit")
+        await self.store.acommit(key, data, lifetime, recent, limit)
+
+    async def arecent(self, recent: bytes) -> list[bytes]:
+        await self._asuffer("recent")
+        return await self.store.arecent(recent)
+
+    async def akeys(self) -> list[bytes]:
+        await self._asuffer("keys")
+        return await self.store.akeys()
 
     async def aclose(self) -> None:
         await self.store.aclose()

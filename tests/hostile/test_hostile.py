@@ -244,23 +244,17 @@ PAYLOADS = {
 }
 
 
-def open_bugs(names, bugs):
-    """Mark what is known to fail; strict, so that who mends it takes the mark away."""
-    failing = pytest.mark.xfail(strict=True, reason="known, and not mended yet")
-    return [pytest.param(name, marks=[failing] if name in bugs else []) for name in names]
-
-
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_a_payload_that_says_nothing_is_a_miss(attack, name):
     attack.slot.payload(PAYLOADS[name])
     attack.fails()
 
 
-#: Not mended yet, in `aicached.codec`: a store that is asked in place looks at the type before it decodes.
-SHORT = {b"": True, b"\xc7": True, b"\xc9\0\0": True, b"\xc1": False}
+#: A store that is asked in place looks at the type before it decodes.
+SHORT = [b"", b"\xc7", b"\xc9\0\0", b"\xc1"]
 
 
-@pytest.mark.parametrize("payload", open_bugs(SHORT, {payload for payload in SHORT if SHORT[payload]}))
+@pytest.mark.parametrize("payload", SHORT)
 def test_a_payload_too_short_for_its_type_is_a_miss(tmp_path, colour, run, slot, payload):
     attack = Attack(f"sqlite:///{tmp_path / 'answers.db'}", colour, run, slot)
     attack.slot.payload(payload)
@@ -354,17 +348,6 @@ BOMBS = {
     "array of another size": packed(29, msgpack.packb(["<f8", "d", [2**20, 2**20], b""])),
     "arrays of arrays": (b"\xdd" + struct.pack(">I", 2**19)) * 1000 + bytes(2**20),
 }
-#: Not mended yet, in `aicached.codec`: they end the process, or take its memory or its time.
-HARMFUL = {
-    *(f"type {code} nested" for code in (3, 6, 26, 27, 28)),
-    "value deeper than the stack",
-    *(f"type {code} of a range" for code in (4, 5, 6, 18)),
-    "deque of a range",
-    "bytearray of a length",
-    "fraction of a power",
-    "list made of a range",
-    "bytes made of a length",
-}
 DECODING = """
 import json, os, resource, signal, sys
 import numpy
@@ -409,7 +392,7 @@ def outcomes():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
-@pytest.mark.parametrize("name", open_bugs(BOMBS, HARMFUL))
+@pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_ends_neither_the_process_nor_its_memory_nor_its_patience(outcomes, name):
     assert "miss" == outcomes[name]
 
@@ -454,18 +437,9 @@ FORGED = {
     "state of another kind": [reference("d", *HERE), 5],
     "class without a shape": [reference("d", "builtins", "int"), {}],
 }
-#: Not mended yet, in `aicached.codec`: they are given to the caller as if they were answers; or a constructor runs.
-GIVEN = {
-    "constructor",
-    "constructor of an enum",
-    "attribute that is no field",
-    "tuple of another length",
-    "name alone",
-    "name in a list",
-}
 
 
-@pytest.mark.parametrize("name", open_bugs(FORGED, GIVEN))
+@pytest.mark.parametrize("name", FORGED)
 def test_an_object_that_nobody_has_stored_is_not_made(name):
     with pytest.raises(Undecodable) as raised:
         decode(packed(26, msgpack.packb(FORGED[name])), Classes([Armed, Couple]))

@@ -226,23 +226,17 @@ def _store_of(url: Any, namespace: str, timeout: float, bounds: dict[str, int | 
     """Return the store, and the namespace in it: on the embedded default that holds the project's folder too."""
     if isinstance(url, Store):
         return url, namespace
-    named = url if url is not None else _environment()
+    named = url if url is not None else os.environ.get("AICACHED_URL") or os.environ.get("REDIS_URL") or None
     if named is None:
         folder = project_folder()
         return embedded_store(timeout=timeout, **bounds), f"{namespace} {folder}" if folder else namespace
     if not isinstance(named, str):
         raise ConfigurationError(f"cache: it takes a url or a Store, not a {type(named).__name__}")
-    return open_store(named, timeout=timeout, **bounds), namespace
-
-
-def _environment() -> str | None:
-    if url := os.environ.get("AICACHED_URL"):
-        return url
-    url = os.environ.get("REDIS_URL")
-    if url:
-        place = url.rpartition("@")[2].partition("?")[0].removeprefix("redis://").removeprefix("rediss://")
-        log.info("answers are shared through the Redis that REDIS_URL names: %s", place)
-    return url or None
+    store = open_store(named, timeout=timeout, **bounds)
+    if url is None and not os.environ.get("AICACHED_URL"):
+        # The store's address is the url without its password; no other way to cut one out is sure.
+        log.info("answers are shared through the Redis that REDIS_URL names: %s", store.address)
+    return store, namespace
 
 
 _lock = threading.RLock()

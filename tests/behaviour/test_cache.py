@@ -96,8 +96,9 @@ def test_aicached_url_comes_before_redis_url(monkeypatch):
     ("url", "place"),
     [
         ("redis://:hunter2@db.example:6390/3", "db.example:6390/3"),
-        ("redis://me:hunter2@db.example/0?password=hunter2", "db.example/0"),
-        ("rediss://db.example:6390", "db.example:6390"),
+        ("redis://me:hunter2@db.example/0?password=hunter2", "db.example:6379/0"),
+        ("redis://db.example?password=p%40hunter2", "db.example:6379/0"),
+        ("rediss://db.example:6390", "db.example:6390/0"),
     ],
 )
 def test_redis_url_is_taken_over_with_one_line_that_holds_no_password(monkeypatch, caplog, url, place):

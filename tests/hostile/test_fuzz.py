@@ -32,12 +32,11 @@ CODECS = [
 META = Meta("m:f", [b"s" * 16] * 2, b"r" * 8, 1.25, Usage("m", 1, 2, 0.5), ("a",), b"c" * 16, b"\x80", b"\x80")
 PAYLOADS = [encode(value, CLASSES) for value in VALUES.values()]
 EXTENSIONS = st.integers(0, 31) | st.integers(0, 127)
-#: Well formed: what reaches the code behind msgpack's own checks. The integers are small, as a set made of a long range
-#: takes all memory: see `HARMFUL` in test_hostile, which is to be mended.
+#: Well formed: what reaches the code behind msgpack's own checks.
 trees = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**16), 2**16)
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats()
     | st.text(max_size=5)
     | st.binary(max_size=5),

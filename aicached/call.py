@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .codec.classes import Classes
+from .codec.classes import NONE, Classes
+from .codec.values import holds_objects
 from .context import CurrentCall, Mode
 from .entry import Entry
 from .flight import Flight
@@ -192,6 +193,10 @@ class Call:
     def classes(self) -> Classes:
         """What may be made when decoding; put together when it is asked for."""
         return self.allowed()
+
+    def classes_of(self, entry: Entry) -> Classes:
+        """Return what may be made when *entry* is decoded, without putting it together where it holds no objects."""
+        return self.allowed() if holds_objects(entry.payload) else NONE
 
     @property
     def key(self) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .call import Call
 from .codec.values import Undecodable, decode
@@ -23,8 +23,7 @@ __all__ = ["Steps", "fly"]
 PATIENCE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(NamedTuple):
     """
     Say how one call is answered.
 
@@ -101,7 +100,7 @@ async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
     if landing.kind == "entry":
         entry = landing.content
         with suppress(Undecodable):
-            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes)
+            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
             call.entry, call.hit, call.usage = entry, landing.hit, entry.meta.usage
             return True, value
     call.collapsed = False

@@ -122,7 +122,7 @@ class Engine:
     def _hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
         try:
-            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes)
+            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
         except Undecodable as error:
             call.detail = f"undecodable: {error}"
             call.errors += 1

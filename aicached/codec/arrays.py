@@ -32,8 +32,8 @@ def array_parts(value: Any) -> list[Any]:
 
 def scalar_parts(value: Any) -> list[Any]:
     """Return what a scalar is made of."""
-    if value.dtype.kind in "SU":  # numpy forgets NULs at the end, and that nothing has no width
-        return [*_dtype_parts(value), bytes(value) if value.dtype.kind == "S" else str(value)]
+    if value.dtype.kind in "SU":  # numpy forgets NULs at the end, also in `str`, and that nothing has no width
+        return [*_dtype_parts(value), bytes(value) if value.dtype.kind == "S" else str.__str__(value)]
     return [*_dtype_parts(value), value.tobytes()]
 
 

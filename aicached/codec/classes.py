@@ -19,7 +19,7 @@ from .. import providers
 from ..keys.definitions import plain_function
 from ..keys.naming import identity, main_name
 
-__all__ = ["Classes", "Undecodable", "annotated_classes", "classes_within", "shown"]
+__all__ = ["NONE", "Classes", "Undecodable", "annotated_classes", "classes_within", "shown"]
 
 #: Arguments that hold no class; asked of each argument at each hit on an answer with objects in it.
 _PLAIN = frozenset((str, int, float, bool, bytes, dict, type(None)))
@@ -80,6 +80,10 @@ class Classes:
 def _may_answer(cls: type) -> bool:
     """May an SDK's class stand in an answer: is it a model, or an enum?"""
     return hasattr(cls, "__pydantic_fields__") or issubclass(cls, Enum)
+
+
+#: What may be made of a payload that holds no objects.
+NONE = Classes()
 
 
 def _imported(module: str, name: str) -> type | None:

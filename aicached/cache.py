@@ -21,7 +21,7 @@ from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
 from .keys.keyer import stamp_key
-from .policy import declare, seconds
+from .policy import declare, plain, seconds
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, checked_prices
 from .site import Site
@@ -212,7 +212,7 @@ def _hooks(hooks: Any) -> tuple[Callable[[CacheStatus], Any], ...]:
     given = [hooks] if callable(hooks) else hooks
     if not isinstance(given, Iterable) or not all(map(callable, given)):
         raise ConfigurationError("hooks: it takes callables of one CacheStatus")
-    return tuple(given)
+    return tuple(plain(hook, "hooks") for hook in given)
 
 
 def _trusted(trust: Any) -> tuple[list[type], list[str]]:

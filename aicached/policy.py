@@ -8,6 +8,7 @@ the time. Durations are seconds.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import math
 import os
@@ -23,7 +24,7 @@ from . import providers
 from .context import valid_mode, valid_scope
 from .entry import Entry
 from .errors import ConfigurationError, UnkeyableArgument
-from .keys.canonical import form, pack
+from .keys.canonical import form, form_or, pack
 
 __all__ = ["EXPIRED", "FRESH", "STALE", "Policy", "declare", "judge", "seconds"]
 
@@ -67,16 +68,23 @@ def _bad(option: str, value: Any, allowed: str) -> ConfigurationError:
 
 
 def _ttl(value: Any, option: str) -> Any:
-    return value if value is None or callable(value) else seconds(value, option)
+    return plain(value, option) if value is None or callable(value) else seconds(value, option)
+
+
+def plain(value: Any, option: str) -> Any:
+    """Return a callback, unless it is async: nobody awaits it, and what it returns is always true."""
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        raise _bad(option, value, "a plain function; one with async def would never be awaited")
+    return value
 
 
 def _callable(value: Any, option: str) -> Any:
     if value is not None and not callable(value):
         raise _bad(option, value, "a function, or None")
-    return value
+    return plain(value, option)
 
 
-def _names(value: Any, option: str) -> tuple[str, ...]:
+def names_of(value: Any, option: str) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else value
     if not isinstance(names, Iterable) or isinstance(names, (Mapping, bytes)):
         raise _bad(option, value, "a tuple of names")
@@ -88,12 +96,12 @@ def _names(value: Any, option: str) -> tuple[str, ...]:
 
 def _key(value: Any, option: str) -> Any:
     if value is None or callable(value):
-        return value
+        return plain(value, option)
     if not isinstance(value, (tuple, list, str)):
         raise _bad(option, value, "a function over the same arguments, or a tuple of their names")
-    names = _names(value, option)
+    names = names_of(value, option)
     if not names:
-        raise _bad(option, "()", "at least one name, since without any all calls would be one")
+        raise _bad(option, names, "at least one name, since without any all calls would be one")
     return names
 
 
@@ -102,12 +110,12 @@ def _normalize(value: Any, option: str) -> Mapping[str, Callable[[Any], Any]]:
         return MappingProxyType({})
     if not isinstance(value, Mapping) or not all(isinstance(k, str) and callable(v) for k, v in value.items()):
         raise _bad(option, value, 'a dict of parameter names and functions, such as {"prompt": str.strip}')
-    return MappingProxyType(dict(value))
+    return MappingProxyType({name: plain(function, option) for name, function in value.items()})
 
 
 def _scope(value: Any, option: str) -> Any:
     if value is None or isinstance(value, ContextVar) or callable(value):
-        return value
+        return plain(value, option)
     return valid_scope(value, option)
 
 
@@ -143,7 +151,7 @@ def _flag(value: Any, option: str) -> bool:
 
 
 def _tags(value: Any, option: str) -> Any:
-    return value if callable(value) else _names(value, option)
+    return plain(value, option) if callable(value) else names_of(value, option)
 
 
 def _mode(value: Any, option: str) -> str | None:
@@ -151,7 +159,7 @@ def _mode(value: Any, option: str) -> str | None:
 
 
 def _frozen_names(value: Any, option: str) -> frozenset[str]:
-    return frozenset(_names(value, option))
+    return frozenset(names_of(value, option))
 
 
 def _option(default: Any, check: Callable[[Any, str], Any]) -> Any:
@@ -179,9 +187,9 @@ class Policy:
 
     def rules(self) -> bytes:
         """Return a digest of what decides whether a value is kept: an entry admitted by other rules is asked again."""
-        if not _has_form(self.cache_if):  # which rule it was cannot be told: ask today's about every entry
-            return os.urandom(8)
-        return hashlib.sha256(pack([RULES, form(self.cache_if)])).digest()[:8]
+        # Which rule it was that has no form cannot be told: today's is asked about every entry.
+        rule = form_or(self.cache_if, os.urandom(16))
+        return hashlib.sha256(pack([RULES, rule])).digest()[:8]
 
     def objection(self, value: Any, seen: Any = None) -> str | None:
         """
@@ -192,7 +200,10 @@ class Policy:
             seen: what the origin showed with `current_call().saw`; None where nothing.
         """
         if self.cache_if is not None:
-            return None if self.cache_if(value) else "refused by cache_if"
+            kept = self.cache_if(value)
+            if inspect.isawaitable(kept):
+                raise TypeError("cache_if= returned something to await")
+            return None if kept else "refused by cache_if"
         answer = value if seen is None else seen
         provider = providers.of_answer(answer)
         reason = None if provider is None else provider.incomplete(answer)
@@ -218,14 +229,6 @@ class Policy:
 #: Number of the built-in rules of completeness; raise it when they change.
 RULES = 2
 OPTIONS = {each.name: each.metadata["check"] for each in fields(Policy)}
-
-
-def _has_form(value: Any) -> bool:
-    try:
-        form(value)
-    except (UnkeyableArgument, RecursionError):
-        return False
-    return True
 
 
 def declare(options: Mapping[str, Any], where: str) -> dict[str, Any]:

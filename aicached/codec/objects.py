@@ -7,12 +7,18 @@ Law: no constructor of a foreign class runs. An object is made empty, and gets w
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import types
+import typing
+import weakref
 from collections.abc import Callable
 from enum import Enum, Flag
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 from ..errors import UnstorableValue
+from ..keys.canonical import form_or, pack
 from ..keys.naming import identity
 from .classes import Classes, Undecodable, shown
 
@@ -28,12 +34,13 @@ class Shape:
 
 
 def reference(kind: type) -> Any:
-    """Return what names a class: module and name, or those of a generic's origin with its arguments."""
+    """Return what names a class: module, name and outline, or those of a generic's origin with its arguments."""
     generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
     origin, args = generic.get("origin"), generic.get("args") or ()
     if origin is not None and args and all(isinstance(arg, type) for arg in args):
         return [*reference(origin), [reference(arg) for arg in args]]
-    return list(identity(kind if origin is None else origin))
+    named = kind if origin is None else origin
+    return [*identity(named), outline(named)]
 
 
 def open_origin(kind: type) -> type | None:
@@ -42,17 +49,70 @@ def open_origin(kind: type) -> type | None:
     return None if all(isinstance(arg, type) for arg in generic.get("args") or ()) else generic.get("origin")
 
 
+_outlines: weakref.WeakKeyDictionary[type, bytes] = weakref.WeakKeyDictionary()
+
+
+def outline(cls: type) -> bytes:
+    """
+    Return a digest of a class's fields and what they are annotated with, or of an enum's members.
+
+    A state that was taken of another outline would make an object without the new field, or with a text where a list
+    belongs.
+    """
+    known = _outlines.get(cls)
+    if known is None:
+        known = _outlines[cls] = sha256(pack(_fields(cls))).digest()[:8]
+    return known
+
+
+def _fields(cls: Any) -> Any:
+    if issubclass(cls, Enum):
+        return {name: form_or(member.value, None) for name, member in sorted(cls.__members__.items())}
+    declared = getattr(cls, "__pydantic_fields__", None)
+    if isinstance(declared, dict):
+        return {name: _hint(info.annotation) for name, info in sorted(declared.items())}
+    names = getattr(cls, "_fields", None) or [each.name for each in getattr(cls, "__attrs_attrs__", ())]
+    if dataclasses.is_dataclass(cls):
+        names = [field.name for field in dataclasses.fields(cls)]
+    hints = {name: hint for base in reversed(cls.__mro__) for name, hint in _annotations(base).items()}
+    return [[name, _hint(hints.get(name))] for name in names]
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    try:
+        return inspect.get_annotations(cls)
+    except Exception:  # a name that is not there yet
+        return {}
+
+
+def _hint(hint: Any) -> Any:
+    """Return an annotation by its names alone: what the classes in it are made of is told by their own outlines."""
+    if isinstance(hint, str) or hint is None:
+        return hint
+    args = typing.get_args(hint)
+    if args:
+        return [_hint(typing.get_origin(hint)), *(_hint(arg) for arg in args)]
+    if isinstance(hint, (type, types.FunctionType)):
+        return list(identity(hint))
+    if isinstance(hint, (int, bytes, Enum)):  # in a Literal
+        return form_or(hint, None)
+    return [*identity(type(hint)), getattr(hint, "__name__", None)]  # never its text, which may hold an address
+
+
 _BUILTINS: dict[str, type] = {
     kind.__name__: kind for kind in (str, int, float, bool, bytes, list, dict, tuple, set, frozenset, type(None))
 }
 
 
 def resolve(name: Any, classes: Classes) -> type | None:
-    module, qualname, *args = name
+    """Return the class of that name where it is allowed and still has the outline that it had."""
+    module, qualname, outlined, *args = name
     if module == "builtins":
         return _BUILTINS.get(qualname)
     cls = classes.find(module, qualname)
-    if cls is None or not args:
+    if cls is None or outline(cls) != outlined:
+        return None
+    if not args:
         return cls
     inner = [resolve(arg, classes) for arg in args[0]]
     return None if None in inner else cls[tuple(inner)]  # type: ignore[index]

@@ -14,9 +14,9 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import ConfigurationError, UnkeyableArgument
+from ..errors import ConfigurationError
 from ..providers.settings import is_sentinel
-from .canonical import form
+from .canonical import form_or
 from .definitions import layers
 from .naming import identity
 
@@ -199,14 +199,6 @@ def _filtered_at(
     return filter_keywords
 
 
-def _keyable(value: Any) -> bool:
-    try:
-        form(value)
-    except (UnkeyableArgument, RecursionError):
-        return False
-    return True
-
-
 def _is_strange(parameter: inspect.Parameter) -> bool:
     """
     Is its default one that cannot be keyed, or that stands for "left out"?
@@ -215,7 +207,7 @@ def _is_strange(parameter: inspect.Parameter) -> bool:
     list.
     """
     default = parameter.default
-    return default is not parameter.empty and (is_sentinel(default) or not _keyable(default))
+    return default is not parameter.empty and (is_sentinel(default) or form_or(default, ...) is ...)
 
 
 def _marked(name: str) -> str:

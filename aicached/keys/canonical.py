@@ -61,6 +61,16 @@ def form(value: Any) -> Any:
     return TABLE.get(kind, _unknown)(value)
 
 
+def form_or(value: Any, otherwise: Any) -> Any:
+    """Return the canonical form of *value*, *otherwise* where it has none."""
+    try:
+        made = form(value)
+        pack(made)
+    except (UnkeyableArgument, RecursionError):
+        return otherwise
+    return made
+
+
 def sequence(value: Iterable[Any]) -> list[Any]:
     """Return the forms of the items, in order."""
     result = []

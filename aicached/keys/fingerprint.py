@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import providers
-from ..errors import UnkeyableArgument
-from .canonical import client_form, form, pack, tagged
+from .canonical import client_form, form, form_or, pack, tagged
 from .definitions import (
     code_digest,
     code_names,
@@ -38,12 +37,16 @@ MISSING = tagged("missing")
 RESTLESS = 50
 
 _CREDENTIAL_NAMES = ("api_key", "secret", "password", "access_token", "auth_token")
-_CREDENTIAL_VALUES = ("sk-", "sk_", "pk-", "AIza", "gsk_", "hf_", "xai-", "ghp_", "AKIA", "Bearer ")
+_CREDENTIAL_VALUES = ("sk-", "sk_", "pk-", "AIza", "gsk_", "hf_", "xai-", "ghp_", "AKIA")
 
 
 def is_credential(name: str, value: Any) -> bool:
-    """Is this a secret, by the end of its name or the beginning of its value?"""
-    return name.lower().endswith(_CREDENTIAL_NAMES) or (type(value) is str and value.startswith(_CREDENTIAL_VALUES))
+    """Is this a secret, by the end of its name, or by what keys look like: one word with a known beginning?"""
+    if name.lower().endswith(_CREDENTIAL_NAMES):
+        return True
+    if type(value) is not str or not value.startswith(("Bearer ", *_CREDENTIAL_VALUES)):
+        return False
+    return not any(map(str.isspace, value.removeprefix("Bearer ")))  # a sentence may begin with the same letters
 
 
 class View:
@@ -87,7 +90,7 @@ class Fingerprint:
 
     def _code(self, function: Any) -> list[Any]:
         if not self.layers:
-            return [_form_or(function, list(identity(function)))]
+            return [form_or(function, list(identity(function)))]
         return [distribution_of(layer.__module__ or "") or code_digest(layer.__code__) for layer in self.layers]
 
     def current(self) -> bytes:
@@ -175,7 +178,7 @@ class Fingerprint:
             return made
         if not is_constant(value) and not isinstance(value, type):
             view.watched.append((parts_of, value, parts_of(value)))
-        return _form_or(value, None)
+        return form_or(value, None)
 
     def _closed_over_function(self, view: View, name: str, value: types.FunctionType) -> Any:
         """Return the form of a function in the closure; what it holds is followed by the same rule, or not."""
@@ -185,7 +188,7 @@ class Fingerprint:
             view.watched.append((parts_of, value, parts_of(value)))
 
         def held(each: Any) -> Any:
-            made = _form_or(each, MISSING) if _has_key(each) else MISSING
+            made = form_or(each, MISSING) if _has_key(each) else MISSING
             if made is MISSING:
                 view.unfollowed[name] = value
             return made
@@ -218,15 +221,6 @@ def _prefixes(chain: Sequence[str]) -> list[str]:
     return [".".join(chain[: length + 1]) for length in range(len(chain))]
 
 
-def _form_or(value: Any, otherwise: Any) -> Any:
-    try:
-        made = form(value)
-        pack(made)
-    except (UnkeyableArgument, RecursionError):
-        return otherwise
-    return made
-
-
 def same(now: Any, last: Any) -> bool:
     """
     Compare parts by identity, down through tuples, and bytes by content.
@@ -248,7 +242,7 @@ def parts_of(value: Any, within: tuple[Any, ...] = ()) -> Any:
     if not _has_key(value):
         return MISSING
     if not isinstance(value, types.FunctionType):
-        made = _form_or(value, MISSING)
+        made = form_or(value, MISSING)
         return value if made is MISSING else pack(made)
     contents = [plain_function(content_of(cell)) for cell in value.__closure__ or ()]
     named = value.__kwdefaults__ or {}

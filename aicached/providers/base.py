@@ -13,7 +13,7 @@ from ..status import Usage
 
 __all__ = ["Provider", "part"]
 
-_SECRET_WORDS = ("authorization", "api-key", "apikey", "cookie", "token", "secret")
+_SECRET_WORDS = frozenset(("authorization", "apikey", "cookie", "token", "secret"))
 
 
 def part(value: Any, *names: str) -> Any:
@@ -78,7 +78,9 @@ class Provider:
         return [str(url), names, kept, {str(k): str(v) for k, v in query if not self._secret(str(k), str(v))}]
 
     def _secret(self, name: str, value: str) -> bool:
-        return any(word in name.lower().replace("_", "-") for word in _SECRET_WORDS) or value.startswith("sk-")
+        parts = name.lower().replace("_", "-").split("-")
+        named = "api-key" in "-".join(parts) or not _SECRET_WORDS.isdisjoint(parts)
+        return named or (value.startswith("sk-") and " " not in value)
 
     def retries_by_itself(self, value: Any) -> bool:
         """Does this client retry failed requests?"""

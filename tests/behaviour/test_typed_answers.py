@@ -15,6 +15,7 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ParsedChatCompletion
 
 from aicached.codec.classes import Classes
+from aicached.codec.objects import outline
 from aicached.codec.values import Undecodable, decode, encode, holds_objects
 
 NONE = Classes()
@@ -191,7 +192,7 @@ def test_a_forged_name_makes_no_class_of_anybody_elses():
     """Bytes that say that a user's class is an SDK's, or name a class of an SDK that is none of an answer."""
     releases = [openai.__version__, pydantic.__version__]
     for name in ([__name__, "City"], [__name__, "Mine"], ["openai", "OpenAI"], ["builtins", "dict"]):
-        head = msgpack.packb(["v", name, releases])
+        head = msgpack.packb(["v", [*name, outline(City)], releases])
         forged = msgpack.packb(msgpack.ExtType(27, msgpack.packb([head, {"name": "x" * 200}, {}, []])))
         with pytest.raises(Undecodable, match="not allowed"):
             decode(forged, Classes([City, Mine]))

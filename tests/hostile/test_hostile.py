@@ -19,6 +19,7 @@ from msgpack import ExtType
 
 from aicached import Cache, Usage, ai_cached
 from aicached.codec.classes import Classes
+from aicached.codec.objects import outline
 from aicached.codec.values import Undecodable, decode
 from aicached.testing import ScriptedModel
 
@@ -73,7 +74,9 @@ def packed(code, *parts):
 
 def reference(letter, *name):
     """Return what an object's list begins with: the letter of its shape, and the name of its class."""
-    return ExtType(0, msgpack.packb([letter, list(name)]))
+    module, qualname = name
+    cls = vars(sys.modules.get(module) or object).get(qualname)
+    return ExtType(0, msgpack.packb([letter, [module, qualname, outline(cls) if isinstance(cls, type) else b""]]))
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..errors import ConfigurationError
 from ..providers.settings import is_sentinel
 from .canonical import form_or
-from .definitions import layers
+from .definitions import distribution_of, layers
 from .naming import identity
 
 __all__ = ["Binder", "Subject", "check_names", "colour_of", "subject_of"]
@@ -122,8 +122,9 @@ class Binder:
             #: Does the first parameter count, and is it one value?
             self.leads = bool(counted) and counted[0] is parameters[0] and counted[0].kind not in (POSITIONAL, KEYWORDS)
             strange = {p.name for p in counted if _is_strange(p)}
-            self.names = [f"{name}?" if name in strange else name for name in self.names]
-            self.bind = compile_binder(parameters, counted, strange)
+            unsure = {p.name for p in counted if p.default is not p.empty} - strange if _is_layered(function) else set()
+            self.names = [f"{name}?" if name in strange | unsure else name for name in self.names]
+            self.bind = compile_binder(parameters, counted, strange, unsure)
             self._edit_values(counted, named, key, ignore, normalize)
 
     def knows(self, name: str) -> bool:
@@ -181,7 +182,7 @@ def _normalized_at(index: int, function: Callable[[Any], Any], *, wrapped: bool)
         if not wrapped:
             bound[index] = function(bound[index])
         elif bound[index] is not None:
-            bound[index] = [function(bound[index][0])]
+            bound[index] = [function(bound[index][0]), *bound[index][1:]]
 
     return normalize
 
@@ -210,14 +211,40 @@ def _is_strange(parameter: inspect.Parameter) -> bool:
     return default is not parameter.empty and (is_sentinel(default) or form_or(default, ...) is ...)
 
 
+def _is_layered(function: Any) -> bool:
+    """
+    Do other decorators stand between the call and the parameters that it shows?
+
+    They may put in what was left out (``kwargs.setdefault``), so that to leave a default out and to pass it are two
+    calls. In an installed package they are the package's own, and do not.
+    """
+    return len(layers(function)) > 1 and distribution_of(getattr(function, "__module__", None) or "") is None
+
+
+_LEFT_OUT: Any = object()
+
+
 def _marked(name: str) -> str:
     return f"None if {name} is _aicached_default_of_{name} else [{name}]"
 
 
+def _told_apart(name: str) -> str:
+    return f"[_aicached_default_of_{name}, 'left out'] if {name} is _aicached_left_out else [{name}]"
+
+
 def compile_binder(
-    parameters: list[inspect.Parameter], counted: list[inspect.Parameter], strange: Collection[str] = ()
+    parameters: list[inspect.Parameter],
+    counted: list[inspect.Parameter],
+    strange: Collection[str] = (),
+    unsure: Collection[str] = (),
 ) -> Callable[..., list[Any]]:
-    """Compile a function with these parameters that returns the list of the counted ones, the strange ones marked."""
+    """
+    Compile a function with these parameters that returns the list of the counted ones.
+
+    Args:
+        strange: their default counts as None, all else in a list.
+        unsure: to leave them out is another call than to pass the default.
+    """
     text, previous = [], None
     for p in parameters:
         if previous is p.POSITIONAL_ONLY and p.kind is not p.POSITIONAL_ONLY:
@@ -229,13 +256,16 @@ def compile_binder(
         previous = p.kind
     if previous is inspect.Parameter.POSITIONAL_ONLY:
         text.append("/")
-    space: dict[str, Any] = {f"_aicached_default_of_{p.name}": p.default for p in counted if p.name in strange}
-    result = [_marked(p.name) if p.name in strange else p.name for p in counted]
+    space: dict[str, Any] = {f"_aicached_default_of_{p.name}": p.default for p in counted}
+    space["_aicached_left_out"] = _LEFT_OUT
+    marks = dict.fromkeys(strange, _marked) | dict.fromkeys(unsure, _told_apart)
+    result = [marks.get(p.name, str)(p.name) for p in counted]
     exec(f"def bind({', '.join(text)}): return [{', '.join(result)}]", space)  # noqa: S102
     bind: types.FunctionType = space["bind"]
     given = [p for p in parameters if p.default is not p.empty]
-    bind.__defaults__ = tuple(p.default for p in given if p.kind is not p.KEYWORD_ONLY) or None
-    bind.__kwdefaults__ = {p.name: p.default for p in given if p.kind is p.KEYWORD_ONLY} or None
+    values = {p.name: _LEFT_OUT if p.name in unsure else p.default for p in given}
+    bind.__defaults__ = tuple(values[p.name] for p in given if p.kind is not p.KEYWORD_ONLY) or None
+    bind.__kwdefaults__ = {p.name: values[p.name] for p in given if p.kind is p.KEYWORD_ONLY} or None
     return bind
 
 

@@ -107,7 +107,7 @@ class Cache:
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
-        self.unfollowed: dict[tuple[str, bytes], Any] = {}
+        self.unfollowed: dict[tuple[str, bytes], dict[str, int]] = {}
         self._sites: OrderedDict[tuple[int, ...], Site] = OrderedDict()
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -141,6 +141,7 @@ class Call:
         "store_seconds",
         "stored",
         "traces",
+        "unreachable",
         "usage",
     )
 
@@ -176,6 +177,8 @@ class Call:
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: The store has failed this call once, and is not asked again.
+        self.unreachable = False
         self.collapsed = False
         #: Short digests of what the key is made of, packed, and the arguments in clear; None until they are noted.
         self.parts: bytes | None = None

@@ -79,7 +79,8 @@ def valid_mode(name: object, where: str) -> str:
 def valid_scope(name: object, where: str) -> str:
     """Return *name* if it can name a scope."""
     if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"{where}: a scope is a non-empty string, not {type(name).__name__}")
+        shown = "an empty one" if name == "" else f"a {type(name).__name__}"
+        raise ConfigurationError(f"{where}: a scope is a non-empty string, not {shown}")
     return name
 
 

@@ -65,7 +65,7 @@ class _Methods(_Wrapper):
         return story(ASYNCIO) if self._self_site.colour == "async" else drive(story(BLOCKING))
 
     def _self_call(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, index: int | None = None
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str | None, index: int | None = None
     ) -> tuple[Plan, Call]:
         wrapped, instance, args = self._self_target(args)
         return self._self_site.made_call(wrapped, instance, args, kwargs, mode=mode, sample=index)
@@ -142,7 +142,7 @@ class _Methods(_Wrapper):
         """Return *n* independent answers to exactly this call, computing those that are missing."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ConfigurationError(f"cache_samples(): it takes a number of answers, 0 or more, not {n!r}")
-        made = [(index, *self._self_call(args, kwargs, "on", index)) for index in range(n)]
+        made = [(index, *self._self_call(args, kwargs, None, index)) for index in range(n)]
 
         async def answer(rt: Runtime, index: int, plan: Plan, call: Call) -> Any:
             with sample(index):  # for cached functions inside, too
@@ -163,6 +163,9 @@ class _Methods(_Wrapper):
             return finish(await story(ASYNCIO))
 
         return finished()
+
+    def __repr__(self) -> str:
+        return f"<cached {self.__module__}.{self.__qualname__}>"  # no more: what it is bound to may show a prompt
 
     def __copy__(self) -> Any:
         return self

@@ -145,7 +145,7 @@ class Engine:
     async def _mint(self, rt: Runtime, call: Call) -> None:
         """See to it that every stamp exists: an entry without them could not be told from one that was cleared."""
         assert call.lane is not None
-        if call.stamps is not None and None not in call.stamps:
+        if call.unreachable or (call.stamps is not None and None not in call.stamps):
             return
         try:
             call.stamps = await self._ask(rt, call, "stamps", call.lane.stamps)
@@ -274,6 +274,7 @@ class Engine:
         if call.lane is None:
             return False
         await self._mint(rt, call)
+        note(call)
         await self.keep(rt, call, value)
         call.facts.counts.errors += call.errors
         return call.stored
@@ -297,6 +298,7 @@ class Engine:
 
     def _store_failed(self, call: Call, error: StoreError) -> None:
         call.errors += 1
+        call.unreachable = True
         call.detail = f"store: {type(error).__name__}"
 
     def _publish(self, call: Call, seconds: float, error: BaseException | None) -> None:

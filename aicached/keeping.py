@@ -19,8 +19,9 @@ from .call import MISSES, Call
 from .codec.envelope import new_version
 from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
-from .errors import UnstorableValue
+from .errors import ConfigurationError, UnstorableValue
 from .keys.keyer import WORDS
+from .policy import names_of
 from .savings import usage_of
 from .status import Usage
 
@@ -132,7 +133,9 @@ def _lifetime(call: Call, value: Any) -> float | None:
     try:
         ttl = facts.policy.lifetime(value, call.current.ttl)
     except Exception as error:
-        facts.warn("ttl", "%s: not stored, ttl raised %s", facts.name, type(error).__name__)
+        bad = isinstance(error, ConfigurationError)  # whose text would quote what a callback returned
+        why = "its ttl is no duration" if bad else f"ttl raised {type(error).__name__}"
+        facts.warn("ttl", "%s: not stored, %s", facts.name, why)
         return 0.0
     if ttl == 0 and callable(facts.policy.ttl):
         facts.warn("ttl", "%s: ttl= returned None or 0, so the answer is not stored", facts.name)
@@ -160,7 +163,8 @@ def _meta(call: Call) -> Meta:
     facts, current = call.facts, call.current
     tags = facts.policy.tags
     if callable(tags):
-        tags = tags(*call.args, **call.kwargs)
+        args, kwargs, _ = facts.keyer.arguments(*call.keyed[:3])  # as key= and scope= get them
+        tags = names_of(tags(*args, **kwargs), "tags")
     assert call.lane is not None
     if call.parts is None:  # an answer that was put here
         note(call)

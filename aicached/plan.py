@@ -45,7 +45,7 @@ class Home(Protocol):
     prices: Prices
     trusted_classes: list[type]
     trusted_modules: list[str]
-    unfollowed: dict[tuple[str, bytes], Any]
+    unfollowed: dict[tuple[str, bytes], dict[str, int]]
 
 
 class Plan:
@@ -112,9 +112,13 @@ class Plan:
         view = self.keyer.fingerprint.view
         if not view.unfollowed:
             return
-        twins = self.home.unfollowed.setdefault((self.keyer.name, view.version), view.unfollowed)
+        if len(self.home.unfollowed) >= 1000:  # functions made at run time, one per request
+            self.home.unfollowed.clear()
+        # By id alone, so that nothing is kept alive for a warning.
+        held = {name: id(value) for name, value in view.unfollowed.items()}
+        twins = self.home.unfollowed.setdefault((self.keyer.name, view.version), held)
         for name, value in view.unfollowed.items():
-            if twins.get(name, value) is not value:
+            if twins.get(name, id(value)) != id(value):
                 self.warn(
                     "twins",
                     "two functions named %s differ only in %r, which is a %s that they close over and that is not "

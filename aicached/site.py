@@ -96,14 +96,16 @@ class Site:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         *,
-        mode: str,
+        mode: str | None,
         sample: int | None = None,
     ) -> tuple[Plan, Call]:
-        """Return a call that a ``cache_*`` method speaks of, in a mode of its own."""
+        """Return a call that a ``cache_*`` method speaks of, in a mode of its own; None = the current one."""
         plan = self.plan()
         ambient = AMBIENT.get()
         if sample is not None:
             ambient = ambient._replace(sample=sample)
+        if mode == "refresh" and not plan.mode(ambient).stores:
+            mode = "off"
         return plan, plan.call(wrapped, instance, args, kwargs, ambient, mode)
 
 

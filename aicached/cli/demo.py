@@ -130,11 +130,9 @@ def _spent(before: CacheInfo, after: CacheInfo) -> tuple[int, float]:
 
 
 def _kept(statuses: Iterable[CacheStatus]) -> int:
-    """Count the entries that were there before: those that hit when they were first asked for in this run."""
-    first: dict[object, bool] = {}
-    for status in statuses:
-        first.setdefault(status.key, status.hit)
-    return sum(first.values())
+    """Count the entries that were there before: those that hit in this run, and that nobody stored in it."""
+    seen = list(statuses)
+    return len({status.key for status in seen if status.hit} - {status.key for status in seen if status.stored})
 
 
 class _Watch:

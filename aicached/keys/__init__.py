@@ -1,7 +1,8 @@
 """
 A call -> its key. From the ground up: what things are called (`naming`), the content of files (`files`), values
-(`canonical`), records (`records`), arrays and tables (`arrays`), functions and classes (`definitions`), arguments
-(`binding`), a function's hidden inputs (`fingerprint`), the digest (`lanes`), and all of it together (`keyer`).
+(`canonical`), records (`records`), arrays and tables (`arrays`), code (`code`), functions and classes
+(`definitions`), arguments (`binding`), a function's hidden inputs (`fingerprint`), the digest (`lanes`), and all of it
+together (`keyer`).
 """
 
 from . import arrays as arrays  # teaches `canonical` numpy, pandas and PIL

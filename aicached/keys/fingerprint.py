@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import types
 from collections.abc import Callable, Sequence
+from importlib.util import resolve_name
 from typing import Any
 
 from .. import providers
 from .canonical import client_form, form, form_or, pack, tagged
+from .code import code_digest, code_imports, code_names
 from .definitions import (
-    code_digest,
-    code_names,
     distribution_of,
     function_form,
     is_constant,
@@ -85,6 +86,7 @@ class Fingerprint:
         self.ignore = ignore
         self.base = ["pinned", form(version)] if version is not None else ["code", *self._code(function)]
         self.chains = [code_names(layer.__code__) if version is None else () for layer in self.layers]
+        self.imports = [code_imports(layer.__code__) if version is None else () for layer in self.layers]
         self.restless: dict[str, int] = {}
         self.view = self._look()
 
@@ -122,10 +124,12 @@ class Fingerprint:
 
     def _look(self) -> View:
         view = View()
-        for layer, chains in zip(self.layers, self.chains, strict=True):
+        for layer, chains, imports in zip(self.layers, self.chains, self.imports, strict=True):
             self._follow_cells(view, layer)
             for chain in chains:
                 self._follow_chain(view, layer.__globals__, chain)
+            for module, *rest in imports:
+                self._follow_chain(view, sys.modules, (_absolute(module, layer), *rest))
         view.version = hashlib.sha256(pack([self.base, mapping_of_forms(view.followed)])).digest()
         return view
 
@@ -206,6 +210,14 @@ class Fingerprint:
                     "leave it out of the key with ignore=(%r,), or pin the function with version=",
                     self.name, name.removeprefix("closure "), RESTLESS, name.removeprefix("closure "),
                 )  # fmt: skip
+
+
+def _absolute(module: str, function: types.FunctionType) -> str:
+    """Return the full name of a module that *function* imports, perhaps relative to its own package."""
+    try:
+        return resolve_name(module, function.__globals__.get("__package__") or "")
+    except ImportError:  # beyond the top: the import itself will say so
+        return module
 
 
 def content_of(cell: types.CellType) -> Any:

@@ -147,7 +147,10 @@ class Keyer:
         if own is None:
             return ambient.scope
         if isinstance(own, ContextVar):
-            own = own.get(None)
+            try:
+                own = own.get()
+            except LookupError:  # not set, and without a default of its own
+                own = None
         elif callable(own):
             args, kwargs, _ = self.arguments(instance, args, kwargs)
             own = own(*args, **kwargs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -37,34 +38,53 @@ def cache_folder() -> Path:
 
 def embedded_store(*, timeout: float, max_entries: int | None, max_bytes: int | None) -> Store:
     """Return the store for those who have configured none."""
-    from .sqlite import SQLiteStore
-
     bound = LIMIT if max_bytes is None else max_bytes
-    folder = cache_folder()
-    if _is_remote(folder):
-        folder = Path(tempfile.gettempdir()) / f"aicached-{_user()}"
-        log.warning(
-            "the cache folder is on a network file system, which SQLite cannot use; answers are kept in %s", folder
-        )
-    if _is_writable(folder):
-        return SQLiteStore(str(folder / "answers.db"), timeout=timeout, max_entries=max_entries, max_bytes=bound)
-    log.warning("the cache folder %s cannot be written; answers are kept in memory, for this process alone", folder)
+    try:
+        from .sqlite import SQLiteStore
+
+        path = str(_folder() / "answers.db")
+        return SQLiteStore(path, timeout=timeout, max_entries=max_entries, max_bytes=bound)
+    except (OSError, RuntimeError, ImportError) as error:  # RuntimeError: there is no home; ImportError: no SQLite
+        log.warning("answers are kept in memory, for this process alone: %s", error)
     from .memory import MemoryStore
 
     return MemoryStore(max_entries=max_entries, max_bytes=bound)
+
+
+def _folder() -> Path:
+    """
+    Return a folder for the file, made if it is not there.
+
+    Raises:
+        OSError: it cannot be written, or is somebody else's.
+    """
+    folder = cache_folder()
+    if not _is_remote(folder):
+        _check_writable(folder)
+        return folder
+    folder = Path(tempfile.gettempdir()) / f"aicached-{_user()}"
+    log.warning("the cache folder is on a network file system, which SQLite cannot use; answers are kept in %s", folder)
+    _check_writable(folder)
+    about = folder.lstat()
+    # Anybody may make a folder of this name there first, and then feed us answers.
+    if hasattr(os, "getuid") and (
+        not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077
+    ):
+        raise PermissionError(f"{folder} is not this user's alone")
+    return folder
 
 
 def _user() -> str:
     return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
 
 
-def _is_writable(folder: Path) -> bool:
+def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+            pass
+    except OSError as error:
+        raise OSError(f"the cache folder {folder} cannot be written ({type(error).__name__})") from error
 
 
 def _is_remote(folder: Path) -> bool:

@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from aicached import UnkeyableArgument, ai_cached
-from aicached.keys.definitions import code_digest, code_names
+from aicached.keys.code import code_digest, code_names
 from tests.keys.calls import digest, module
 
 

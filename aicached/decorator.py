@@ -165,7 +165,8 @@ class _Methods(_Wrapper):
         return finished()
 
     def __repr__(self) -> str:
-        return f"<cached {self.__module__}.{self.__qualname__}>"  # no more: what it is bound to may show a prompt
+        # No more than the name: what it is bound to may show a prompt.
+        return f"<cached {self._self_site.name}>"
 
     def __copy__(self) -> Any:
         return self

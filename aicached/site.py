@@ -49,6 +49,7 @@ class Site:
         self.answer = self.answer_async if self.colour == "async" else self.answer_sync
         policy = Policy(**declared)
         keyer = Keyer(function, policy, "")
+        self.name = keyer.name
         for option in ("key", "ignore", "normalize"):
             names = declared.get(option) or ()
             followed = keyer.fingerprint.names() if option == "ignore" else frozenset()

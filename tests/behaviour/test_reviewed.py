@@ -198,3 +198,11 @@ def test_a_sentence_is_no_credential(cache):
     with trace() as calls:
         assert "Bearer of bad news, speak!" == ask("!")
     assert not calls[0].hit
+
+
+def test_a_cached_function_shows_its_name_alone(cache):
+    def ask(prompt):
+        return prompt
+
+    assert f"<cached {__name__}:{ask.__qualname__}>" == repr(ai_cached(ask, cache=cache))
+    assert "lambda" in repr(ai_cached(functools.partial(lambda prompt: prompt, "hi"), cache=cache))

@@ -91,12 +91,15 @@ def _hint(hint: Any) -> Any:
         return hint
     args = typing.get_args(hint)
     if args:
-        return [_hint(typing.get_origin(hint)), *(_hint(arg) for arg in args)]
+        origin = typing.get_origin(hint)
+        return ["union" if origin in (typing.Union, types.UnionType) else _hint(origin), *map(_hint, args)]
     if isinstance(hint, (type, types.FunctionType)):
         return list(identity(hint))
     if isinstance(hint, (int, bytes, Enum)):  # in a Literal
         return form_or(hint, None)
-    return [*identity(type(hint)), getattr(hint, "__name__", None)]  # never its text, which may hold an address
+    if type(hint).__module__ in ("typing", "typing_extensions"):  # Any, Literal, a type variable
+        return str(hint)
+    return list(identity(type(hint)))  # never its text, which may hold an address
 
 
 _BUILTINS: dict[str, type] = {

@@ -62,6 +62,9 @@ class _Link:
         # Held while a statement runs, as closing a connection in the middle of one crashes. Re-entrant, as a
         # finalizer may read in the middle of a read.
         self.lock = threading.RLock()
+        # Not `__del__`: of a link in a circle of garbage the connection may be finalized first, which from Python 3.13
+        # on warns that nobody has closed it. This keeps it out of the garbage until it is closed.
+        weakref.finalize(self, connection.close).atexit = False
 
     def close(self) -> None:
         if self.lock.acquire(timeout=1):
@@ -69,10 +72,6 @@ class _Link:
                 self._connection.close()
             finally:
                 self.lock.release()
-
-    def __del__(self) -> None:
-        with suppress(sqlite3.Error):
-            self._connection.close()
 
 
 class _Local(threading.local):

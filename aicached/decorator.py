@@ -68,6 +68,8 @@ class _Methods(_Wrapper):
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str | None, index: int | None = None
     ) -> tuple[Plan, Call]:
         wrapped, instance, args = self._self_target(args)
+        if instance is None:
+            self._self_site.check_bound(args, kwargs)
         return self._self_site.made_call(wrapped, instance, args, kwargs, mode=mode, sample=index)
 
     def cache_info(self) -> CacheInfo:

@@ -50,6 +50,7 @@ class Site:
         policy = Policy(**declared)
         keyer = Keyer(function, policy, "")
         self.name = keyer.name
+        self.binder, self.lead = keyer.binder, keyer.subject.lead
         for option in ("key", "ignore", "normalize"):
             names = declared.get(option) or ()
             followed = keyer.fingerprint.names() if option == "ignore" else frozenset()
@@ -66,6 +67,17 @@ class Site:
             policy = Policy(**{**home.defaults, **self.declared})
             plan = self._plan = Plan(self.function, policy, home, self.counts)
         return plan
+
+    def check_bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """
+        Refuse the arguments of a ``cache_*`` method that lack what the method is bound to.
+
+        From Python 3.13 on, ``@classmethod`` above a decorator hides the class from the ``cache_*`` methods; a key
+        without it would be another one, and nobody would be told.
+        """
+        first = self.binder.parameters[0].name if self.binder.parameters and not self.lead else ""
+        if first in ("self", "cls") and self.binder.values(args, kwargs) is None:
+            raise TypeError(f"{self.name}: pass {first} first, or put ai_cached above @classmethod")
 
     def answer_sync(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Answer a call of a sync function."""

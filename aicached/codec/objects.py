@@ -11,7 +11,7 @@ import inspect
 import types
 import typing
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, Flag
 from functools import cached_property
 from hashlib import sha256
@@ -37,7 +37,7 @@ def reference(kind: type) -> Any:
     """Return what names a class: module, name and outline, or those of a generic's origin with its arguments."""
     generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
     origin, args = generic.get("origin"), generic.get("args") or ()
-    if origin is not None and args and all(isinstance(arg, type) for arg in args):
+    if origin is not None and args and _are_classes(args):
         return [*reference(origin), [reference(arg) for arg in args]]
     named = kind if origin is None else origin
     return [*identity(named), outline(named)]
@@ -46,7 +46,12 @@ def reference(kind: type) -> Any:
 def open_origin(kind: type) -> type | None:
     """Return the origin of a generic that was given no classes, such as openai's ``ParsedChatCompletion[T]``."""
     generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
-    return None if all(isinstance(arg, type) for arg in generic.get("args") or ()) else generic.get("origin")
+    return None if _are_classes(generic.get("args") or ()) else generic.get("origin")
+
+
+def _are_classes(args: Iterable[Any]) -> bool:
+    """Are these classes, each with a name of its own? Python 3.10 takes ``list[int]`` for one as well."""
+    return all(isinstance(arg, type) and typing.get_origin(arg) is None for arg in args)
 
 
 _outlines: weakref.WeakKeyDictionary[type, bytes] = weakref.WeakKeyDictionary()
@@ -89,6 +94,8 @@ def _hint(hint: Any) -> Any:
     """Return an annotation by its names alone: what the classes in it are made of is told by their own outlines."""
     if isinstance(hint, str) or hint is None:
         return hint
+    if hint is Any:  # a class from Python 3.11 on
+        return "Any"
     args = typing.get_args(hint)
     if args:
         origin = typing.get_origin(hint)

@@ -294,6 +294,7 @@ class StoreConformance:
 
     def _together(self, work: Callable[[int], Any]) -> list[Any]:
         """Run *work* in eight threads that start at the same moment, and return their results."""
+        assert self.store is not None  # made here, where no two threads can make one each
         results: list[Any] = [None] * _THREADS
         start = threading.Barrier(_THREADS)
 

@@ -47,8 +47,8 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
         flight, leading = join((address, call.digest), call.lane.stamps, newest=not call.mode.reads)
         if flight is None:  # in a circle
             return await steps.alone()
+        call.flight = flight
         if leading:
-            call.flight = flight
             return await _lead(rt, call, flight, steps)
         landing = await rt.wait(flight, _patience(call))
         if landing is None and deputize(flight, rt.monotonic(), _patience(call)):
@@ -87,6 +87,8 @@ async def _compute(call: Call, flight: Flight, steps: Steps) -> Outcome:
 
 def _landing(call: Call, outcome: Outcome) -> Landing:
     ok, value = outcome
+    if call.changed:  # it is the answer to other arguments than those that the others wait for
+        return EMPTY
     if not ok:
         return Landing("error", value)
     return EMPTY if call.copy is None else Landing("entry", call.copy)
@@ -103,7 +105,7 @@ async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
             value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
             call.entry, call.hit, call.usage = entry, landing.hit, entry.meta.usage
             return True, value
-    call.collapsed = False
+    call.collapsed, call.flight = False, None
     return await steps.load()
 
 

@@ -166,7 +166,7 @@ class Engine:
 
     async def _attempts(self, rt: Runtime, call: Call) -> Outcome:
         async def attempt() -> Outcome:
-            if call.lane is not None and call.mode.stores and not call.changed:
+            if call.lane is not None and (call.mode.stores or call.flight is not None) and not call.changed:
                 call.changed = _changed(call)
             return await rt.call(call.function, call.args, call.kwargs)
 

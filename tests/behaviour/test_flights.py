@@ -95,6 +95,29 @@ def test_an_answer_that_cannot_be_copied_is_computed_by_each(cache, colour):
     assert time.monotonic() - start < 3 * 2 * SLOW  # at once and together, not one after the other
 
 
+@pytest.mark.parametrize("mode_", ["on", "read_only"])
+@pytest.mark.parametrize("fails", [False, True], ids=["answers", "fails"])
+def test_an_answer_to_changed_arguments_is_nobody_elses(cache, mode_, fails):
+    """The leader's list grows before his computation begins: what he gets is not what the others asked."""
+
+    @ai_cached(cache=cache, version=1, mode=mode_)
+    async def ask(messages):
+        await asyncio.sleep(SLOW)
+        if fails and len(messages) > 1:
+            raise ValueError(messages)
+        return list(messages)
+
+    async def main():
+        messages = ["a"]
+        leader = ask(messages)
+        messages.append("b")
+        return await asyncio.gather(leader, ask(["a"]), ask(["a"]), return_exceptions=True)
+
+    first, *others = asyncio.run(main())
+    assert [["a"], ["a"]] == others
+    assert isinstance(first, ValueError) if fails else ["a", "b"] == first
+
+
 def test_who_does_not_want_it_computes_for_himself(cache, colour):
     model = ScriptedModel("a", delay=SLOW)
     together(ai_cached(model.function(colour), cache=cache, coalesce=False), *[("hi",)] * 3, colour=colour)

@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import openai
 import pytest
 import redis
 
+from aicached.testing import ModelServer
 from tests.servers import RedisServer
 
 
@@ -68,3 +71,21 @@ def finish(value: Any) -> Any:
 def run() -> Callable[[Any], Any]:
     """Give `finish`: `run(ask("hi"))` is the answer in both colours."""
     return finish
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ModelServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url, api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(server: ModelServer) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=server.root, api_key="any", max_retries=0) as claude:
+        yield claude

@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import anthropic
 import openai
 import pydantic
 import pytest
 
-from aicached.testing import Failure, ModelServer
+from aicached.testing import Failure
 from aicached.testing.server import Reply
 
 HELLO = [{"role": "user", "content": "Hello?"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ModelServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="any", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def claude(server: ModelServer) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=server.root, api_key="any", max_retries=0) as claude:
-        yield claude
 
 
 def chat(client: openai.OpenAI, **settings):

@@ -10,14 +10,16 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import anthropic
-import openai
 import pytest
 from hypothesis import settings
 
 from aicached import Cache
 from aicached.runtime import ASYNCIO, BLOCKING
-from aicached.testing import FakeClock, ModelServer
+from aicached.stores import Store
+from aicached.stores.memory import MemoryStore
+from aicached.stores.redis import RedisStore
+from aicached.stores.sqlite import SQLiteStore
+from aicached.testing import FakeClock
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +37,25 @@ def cache() -> Cache:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> Iterator[Store]:
+    """Give each store, with a clock that stands still."""
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore(clock=clock)
+    elif request.param == "sqlite":
+        made = SQLiteStore(tmp_path / "answers.db", timeout=5, clock=clock)
+    else:
+        made = RedisStore(request.getfixturevalue("redis_url"), timeout=5, clock=clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def any_cache(store: Store) -> Cache:
+    return Cache(store)
 
 
 @pytest.fixture
@@ -70,21 +91,3 @@ def run_script(tmp_path: Path) -> Callable[..., str]:
         return done.stdout.strip()
 
     return run_script
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ModelServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="any", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def claude(server: ModelServer) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=server.root, api_key="any", max_retries=0) as claude:
-        yield claude

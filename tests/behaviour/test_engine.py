@@ -15,29 +15,9 @@ import pytest
 
 from aicached import Cache, UnkeyableArgument, Usage, ai_cached, current_call, trace
 from aicached.stores.memory import MemoryStore
-from aicached.stores.redis import RedisStore
-from aicached.stores.sqlite import SQLiteStore
 from aicached.testing import ModelServer, RateLimited, ScriptedModel
 
 FALSY = [None, "", 0, [], {}, False, 0.0, (), b"", set()]
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def store(request, clock, tmp_path):
-    """Give each store, with a clock that stands still."""
-    if request.param == "memory":
-        made = MemoryStore(clock=clock)
-    elif request.param == "sqlite":
-        made = SQLiteStore(tmp_path / "answers.db", timeout=5, clock=clock)
-    else:
-        made = RedisStore(request.getfixturevalue("redis_url"), timeout=5, clock=clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def any_cache(store):
-    return Cache(store)
 
 
 # What hits ------------------------------------------------------------------------------------------------------------

@@ -10,27 +10,7 @@ from aicached import Cache, ConfigurationError, StoreError, Usage, ai_cached, cu
 from aicached.entry import EntryInfo
 from aicached.stores.base import Store
 from aicached.stores.memory import MemoryStore
-from aicached.stores.redis import RedisStore
-from aicached.stores.sqlite import SQLiteStore
 from aicached.testing import FlakyStore, ScriptedModel
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def store(request, clock, tmp_path):
-    """Give each store, with a clock that stands still."""
-    if request.param == "memory":
-        made = MemoryStore(clock=clock)
-    elif request.param == "sqlite":
-        made = SQLiteStore(tmp_path / "answers.db", timeout=5, clock=clock)
-    else:
-        made = RedisStore(request.getfixturevalue("redis_url"), timeout=5, clock=clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def any_cache(store):
-    return Cache(store)
 
 
 @pytest.fixture

@@ -168,29 +168,14 @@ def test_a_refresh_beside_a_flight_computes_anew_and_wins(cache):
     assert "new" == asyncio.run(main())
 
 
-def test_who_comes_after_an_invalidation_joins_nothing_from_before(cache):
-    model = ScriptedModel("old", "new", delay=SLOW)
-    ask = ai_cached(model.function("async"), cache=cache)
+@pytest.mark.parametrize("forget", [lambda ask: ask.cache_invalidate("hi"), lambda ask: ask.cache_clear()])
+def test_who_comes_after_an_invalidation_joins_nothing_from_before(cache, forget):
+    ask = ai_cached(ScriptedModel("old", "new", delay=SLOW).function("async"), cache=cache)
 
     async def main():
         plain = asyncio.ensure_future(ask("hi"))
         await asyncio.sleep(SLOW / 4)
-        await ask.cache_invalidate("hi")
-        assert "new" == await ask("hi")
-        assert "old" == await plain
-        return await ask("hi")
-
-    assert "new" == asyncio.run(main())
-
-
-def test_a_clearing_ends_the_joining_too(cache):
-    model = ScriptedModel("old", "new", delay=SLOW)
-    ask = ai_cached(model.function("async"), cache=cache)
-
-    async def main():
-        plain = asyncio.ensure_future(ask("hi"))
-        await asyncio.sleep(SLOW / 4)
-        await ask.cache_clear()
+        await forget(ask)
         return await ask("hi"), await plain, await ask("hi")
 
     assert ("new", "old", "new") == asyncio.run(main())

@@ -20,6 +20,7 @@ from .context import forget_process_mode, valid_scope
 from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
+from .inquiry import entries
 from .keys.keyer import stamp_key
 from .policy import declare, plain, seconds
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
@@ -159,7 +160,7 @@ class Cache:
     async def _entries(self, rt: Runtime, limit: int) -> list[EntryInfo]:
         if limit is None:
             raise ConfigurationError("entries(): limit takes a whole number, 1 or more, not None")
-        return await self.engine.entries(rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
+        return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def close(self) -> None:
         """Let go of files and connections; a call after this opens them anew."""

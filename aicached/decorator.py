@@ -20,6 +20,7 @@ from .cache import cache_for, default_cache
 from .call import Call
 from .context import sample
 from .errors import ConfigurationError, UnkeyableArgument
+from .inquiry import explain
 from .plan import Plan
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .site import Site, check_decorable, declared_options, finish
@@ -114,7 +115,7 @@ class _Methods(_Wrapper):
     def cache_explain(self, *args: Any, **kwargs: Any) -> Any:
         """Return an `Explanation`: would exactly this call hit; if not, what differs from the nearest stored one."""
         plan, call = self._self_call(args, kwargs, "on")
-        return self._self_run(lambda rt: plan.engine.explain(rt, call))
+        return self._self_run(lambda rt: explain(plan.engine, rt, call))
 
     def cache_contains(self, *args: Any, **kwargs: Any) -> Any:
         """Tell whether there is a fresh answer to exactly this call; counts nothing."""

@@ -22,13 +22,12 @@ from .codec.envelope import Codec
 from .codec.values import Undecodable, decode
 from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
-from .entry import Entry, EntryInfo
+from .entry import Entry
 from .errors import StoreError
-from .explain import Explanation, explained_hit, explained_miss, passed_by
 from .flight import cancel_joins
 from .keeping import entry_of, measure, note, objection
 from .keys.lanes import Lane
-from .policy import EXPIRED, FRESH, judge
+from .policy import FRESH, judge
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
@@ -95,10 +94,10 @@ class Engine:
 
     async def _found(self, rt: Runtime, call: Call) -> Outcome | None:
         """Return the stored answer, None where there is none or the mode does not read."""
-        entry = await self._look(rt, call) if call.mode.reads else None
-        return None if entry is None else self._hit(call, entry)
+        entry = await self.look(rt, call) if call.mode.reads else None
+        return None if entry is None else self.hit(call, entry)
 
-    async def _look(self, rt: Runtime, call: Call) -> Entry | None:
+    async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
         assert call.lane is not None
         try:
@@ -107,7 +106,7 @@ class Engine:
             self._store_failed(call, error)
             return None
         data, *call.stamps = found
-        entry = self._opened(data, call.digest)
+        entry = self.opened(data, call.digest)
         if data is not None and entry is None:
             call.errors += 1
             call.detail = "damaged"
@@ -119,7 +118,11 @@ class Engine:
             return None
         return entry
 
-    def _hit(self, call: Call, entry: Entry) -> Outcome | None:
+    def opened(self, data: Any, digest: bytes) -> Entry | None:
+        """Return the entry in what a store gave for a digest, None where it is none."""
+        return data if self.store.opened or data is None else self.codec.open(data, digest)
+
+    def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
         try:
             value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
@@ -204,60 +207,8 @@ class Engine:
 
     async def contains(self, rt: Runtime, call: Call) -> bool:
         """Is there a fresh answer to this call?"""
-        entry = None if call.lane is None else await self._look(rt, call)
-        return entry is not None and self._hit(call, entry) is not None
-
-    async def explain(self, rt: Runtime, call: Call) -> Explanation:
-        """Say whether the call would hit, and if not, what differs from the nearest of the function's last commits."""
-        name = call.facts.name
-        why = passed_by(call)
-        if why is not None:
-            return Explanation(name, hit=False, reason=why)
-        parts = call.facts.keyer.parts(*call.keyed)
-        entry, now = await self._look(rt, call), self.store.now()
-        if entry is not None and self._hit(call, entry) is not None:
-            return explained_hit(call, entry, now)
-        try:
-            recent = await self._recent(rt, call) if call.stamps is not None else None
-        except StoreError:
-            recent = None
-        if recent is None:
-            return Explanation(name, hit=False, reason="the store does not answer", key=call.digest.hex())
-        return explained_miss(call, parts, recent, now)
-
-    async def _recent(self, rt: Runtime, call: Call) -> dict[bytes, Entry | None]:
-        """Return the call's own entry and those of the function's last commits, None where they are gone."""
-        listed = await rt.ask(self.store, "recent", call.facts.keyer.recent)
-        others = [key for key in listed if key[:1] == b"v" and key != call.key]
-        own, *found = await rt.ask(self.store, "get_many", [call.key, *others])
-        recent = {key: self._opened(data, key[1:]) for key, data in zip(others, found, strict=True)}
-        if own is not None or call.key in listed:
-            recent[call.key] = self._opened(own, call.digest)
-        return recent
-
-    def _opened(self, data: Any, digest: bytes) -> Entry | None:
-        return data if self.store.opened or data is None else self.codec.open(data, digest)
-
-    async def entries(self, rt: Runtime, namespace: bytes, limit: int) -> list[EntryInfo]:
-        """
-        List entries of the namespace whose stamp is under *namespace*, the newest first.
-
-        Raises:
-            StoreError: the store is in trouble, or cannot list.
-        """
-        stamps = dict(zip([namespace], await rt.ask(self.store, "get_many", [namespace]), strict=True))
-        keys, now, found = await rt.ask(self.store, "keys"), self.store.now(), list[EntryInfo]()
-        for start in range(0, len(keys), 100):
-            some = keys[start : start + 100]
-            read = zip(some, await rt.ask(self.store, "get_many", some), strict=True)
-            opened = [(key[1:], self._opened(data, key[1:])) for key, data in read]
-            some_entries = [(digest, e) for digest, e in opened if e is not None and judge(e, now) != EXPIRED]
-            own = [(digest, e) for digest, e in some_entries if e.stands(namespace, stamps)]
-            new = list({place for _, e in own for place in e.places()} - stamps.keys())
-            stamps.update(zip(new, await rt.ask(self.store, "get_many", new) if new else (), strict=True))
-            standing = [e.info(digest.hex(), now) for digest, e in own if e.stands(namespace, stamps)]
-            found = sorted(found + standing, key=lambda info: info.age)[:limit]
-        return found
+        entry = None if call.lane is None else await self.look(rt, call)
+        return entry is not None and self.hit(call, entry) is not None
 
     async def invalidate(self, rt: Runtime, call: Call) -> None:
         """Forget the answer to this call."""

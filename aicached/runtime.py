@@ -44,7 +44,6 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 class Runtime:
     """Be one colour's way to call, sleep and reach a store."""
 
-    colour = "sync"
     #: Seconds that only differences of mean anything.
     monotonic = staticmethod(time.perf_counter)
 
@@ -126,8 +125,6 @@ class Blocking(Runtime):
 
 class Asyncio(Runtime):
     """Suspend while the world is slow."""
-
-    colour = "async"
 
     def __init__(self, sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep) -> None:
         self.sleep = sleep

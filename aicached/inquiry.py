@@ -1,0 +1,77 @@
+"""
+What people ask of the store, apart from answers: why a call misses, and what is there.
+
+Law: this is for people who look, never for a call: it counts nothing, changes nothing, and may take several round
+trips.
+"""
+
+from __future__ import annotations
+
+from .call import Call
+from .engine import Engine
+from .entry import Entry, EntryInfo
+from .errors import StoreError
+from .explain import Explanation, explained_hit, explained_miss, passed_by
+from .policy import EXPIRED, judge
+from .runtime import Runtime
+
+__all__ = ["entries", "explain"]
+
+
+async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
+    """Say whether the call would hit, and if not, what differs from the nearest of the function's last commits."""
+    name = call.facts.name
+    why = passed_by(call)
+    if why is not None:
+        return Explanation(name, hit=False, reason=why)
+    parts = call.facts.keyer.parts(*call.keyed)
+    entry, now = await engine.look(rt, call), engine.store.now()
+    if entry is not None and engine.hit(call, entry) is not None:
+        return explained_hit(call, entry, now)
+    try:
+        recent = await _recent(engine, rt, call) if call.stamps is not None else None
+    except StoreError:
+        recent = None
+    if recent is None:
+        return Explanation(name, hit=False, reason="the store does not answer", key=call.digest.hex())
+    return explained_miss(call, parts, recent, now)
+
+
+async def _recent(engine: Engine, rt: Runtime, call: Call) -> dict[bytes, Entry | None]:
+    """Return the call's own entry and those of the function's last commits, None where they are gone."""
+    listed = await rt.ask(engine.store, "recent", call.facts.keyer.recent)
+    others = [key for key in listed if key[:1] == b"v" and key != call.key]
+    own, *found = await rt.ask(engine.store, "get_many", [call.key, *others])
+    recent = {key: engine.opened(data, key[1:]) for key, data in zip(others, found, strict=True)}
+    if own is not None or call.key in listed:
+        recent[call.key] = engine.opened(own, call.digest)
+    return recent
+
+
+async def entries(engine: Engine, rt: Runtime, namespace: bytes, limit: int) -> list[EntryInfo]:
+    """
+    List entries of the namespace whose stamp is under *namespace*, the newest first.
+
+    Raises:
+        StoreError: the store is in trouble, or cannot list.
+    """
+    (stamp,) = await rt.ask(engine.store, "get_many", [namespace])
+    stamps, now, found = {namespace: stamp}, engine.store.now(), list[EntryInfo]()
+    keys = await rt.ask(engine.store, "keys")
+    for start in range(0, len(keys), 100):
+        some = keys[start : start + 100]
+        read = await rt.ask(engine.store, "get_many", some)
+        opened = [(key[1:], engine.opened(data, key[1:])) for key, data in zip(some, read, strict=True)]
+        alive = [(digest, entry) for digest, entry in opened if entry is not None and judge(entry, now) != EXPIRED]
+        own = [(digest, entry) for digest, entry in alive if entry.stands(namespace, stamps)]
+        await _learn_stamps(engine, rt, stamps, [entry for _, entry in own])
+        standing = [entry.info(digest.hex(), now) for digest, entry in own if entry.stands(namespace, stamps)]
+        found = sorted(found + standing, key=lambda info: info.age)[:limit]
+    return found
+
+
+async def _learn_stamps(engine: Engine, rt: Runtime, stamps: dict[bytes, bytes | None], entries: list[Entry]) -> None:
+    """Read the stamps that *entries* depend on and that are not known yet."""
+    new = list({place for entry in entries for place in entry.places()} - stamps.keys())
+    if new:
+        stamps.update(zip(new, await rt.ask(engine.store, "get_many", new), strict=True))

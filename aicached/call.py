@@ -14,6 +14,7 @@ from .codec.classes import NONE, Classes
 from .codec.values import holds_objects
 from .context import CurrentCall, Mode
 from .entry import Entry
+from .errors import StoreError
 from .flight import Flight
 from .keys.keyer import Keyer
 from .keys.lanes import Lane
@@ -116,6 +117,7 @@ class Call:
     __slots__ = (
         "allowed",
         "args",
+        "boarded",
         "changed",
         "collapsed",
         "copy",
@@ -126,6 +128,7 @@ class Call:
         "errors",
         "facts",
         "flight",
+        "found",
         "function",
         "fwd",
         "hit",
@@ -177,6 +180,9 @@ class Call:
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: The flight that the call is aboard of already, and whether it leads it; what it found there already.
+        self.boarded: tuple[Flight | None, bool] | None = None
+        self.found: list[Any] | StoreError | None = None
         #: The store has failed this call once, and is not asked again.
         self.unreachable = False
         self.collapsed = False

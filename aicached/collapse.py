@@ -44,7 +44,8 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
     """Answer a call together with all who want the same."""
     assert call.lane is not None
     while True:
-        flight, leading = join((address, call.digest), call.lane.stamps, newest=not call.mode.reads)
+        boarded, call.boarded = call.boarded, None
+        flight, leading = boarded or join((address, call.digest), call.lane.stamps, newest=not call.mode.reads)
         if flight is None:  # in a circle
             return await steps.alone()
         call.flight = flight

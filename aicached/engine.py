@@ -63,11 +63,16 @@ class Engine:
         if near is None:
             return None
         try:
-            data, *stamps = near.get_many((b"v" + digest, *lane.stamps))
+            found = near.get_many((b"v" + digest, *lane.stamps))
         except StoreError:  # the long way meets it again, and counts it
             return None
-        entry: Entry | None = data if near.opened or data is None else self.codec.open(data, digest)
-        if entry is None or near.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
+        return self.plain_hit(found, digest, rules)
+
+    def plain_hit(self, found: list[Any], digest: bytes, rules: bytes) -> Entry | None:
+        """Return the fresh entry in what a store gave for a key and its stamps; None sends the call the long way."""
+        data, *stamps = found
+        entry = self.opened(data, digest)
+        if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
         return entry
 
@@ -100,8 +105,12 @@ class Engine:
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
         assert call.lane is not None
+        found, call.found = call.found, None
         try:
-            found = await self._ask(rt, call, "get_many", (call.key, *call.lane.stamps))
+            if isinstance(found, StoreError):
+                raise found
+            if found is None:
+                found = await self._ask(rt, call, "get_many", (call.key, *call.lane.stamps))
         except StoreError as error:
             self._store_failed(call, error)
             return None
@@ -120,7 +129,7 @@ class Engine:
 
     def opened(self, data: Any, digest: bytes) -> Entry | None:
         """Return the entry in what a store gave for a digest, None where it is none."""
-        return data if self.store.opened or data is None else self.codec.open(data, digest)
+        return data if data is None or type(data) is Entry else self.codec.open(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""

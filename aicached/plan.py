@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import providers
 from .call import Call, Facts, Streak, save
@@ -17,19 +17,30 @@ from .codec.classes import Classes, annotated_classes, classes_within
 from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .engine import Engine
-from .errors import UnkeyableArgument
+from .entry import Entry
+from .errors import StoreError, UnkeyableArgument
+from .flight import Landing, abandon, join, land
 from .keys.binding import check_names
 from .keys.keyer import Keyer
+from .keys.lanes import Lane
 from .policy import Policy
+from .runtime import Outcome, Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
 
-__all__ = ["MISS", "Home", "Plan"]
+__all__ = ["MISS", "Home", "Keyed", "Plan"]
 
 log = logging.getLogger("aicached")
 
 #: What `Plan.peek` returns where there is no hit; None is a value.
 MISS: Any = object()
+
+
+class Keyed(NamedTuple):
+    """Say that a plain call's answer has to be waited for, and what its key is."""
+
+    lane: Lane
+    digest: bytes
 
 
 class Home(Protocol):
@@ -85,9 +96,11 @@ class Plan:
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}
-        #: The store may be asked in place, and nothing but the ambient can make a call of this plan special.
+        #: The store has to be waited for, and callers of one key share a look.
+        self.waits = self.engine.store.blocking and not self.engine.store.reads_inline and policy.coalesce
+        #: Nothing but the ambient can make a call of this plan special.
         self.plain = (
-            self.engine.near is not None
+            (self.engine.near is not None or self.waits)
             and policy.mode is None
             and policy.scope is None
             and not home.hooks
@@ -200,17 +213,19 @@ class Plan:
         return classes
 
     def peek(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient) -> Any:
-        """Return the value of a plain call's hit in a store that may be asked in place, else `MISS`."""
+        """Return the value of a plain call's hit in a store that may be asked in place, `Keyed`, or else `MISS`."""
         if not (ambient is PLAIN and self.plain and process_mode() == "on"):
             return MISS
         try:
             lane, digest = self.keyer.key(instance, args, kwargs, (), 0)
         except UnkeyableArgument:
             return MISS
-        facts = self.facts
-        entry = self.engine.peek(lane, digest, facts.rules)
-        if entry is None:
-            return MISS
+        entry = self.engine.peek(lane, digest, self.facts.rules)
+        value = MISS if entry is None else self._value(entry, args, kwargs)
+        return Keyed(lane, digest) if value is MISS and self.waits else value
+
+    def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return the value of a hit, and count it; `MISS` where it cannot be had."""
         if entry.whole:
             value = entry.whole[0]
         else:
@@ -219,6 +234,39 @@ class Plan:
                 value = decode(entry.payload, self.classes_for(args, kwargs) if objects else self.classes)
             except Undecodable:
                 return MISS
-        facts.counts.hits += 1
-        save(facts.counts, entry)
+        counts = self.facts.counts
+        counts.hits += 1
+        save(counts, entry)
         return value
+
+    async def fetch(
+        self,
+        rt: Runtime,
+        keyed: Keyed,
+        wrapped: Any,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Outcome:
+        """Answer a plain call on a store that has to be waited for: a hit without a `Call`, all else the long way."""
+        lane, digest = keyed
+        boarded = flight, leading = join((self.engine.address, digest), lane.stamps)
+        found: list[Any] | StoreError | None = None
+        if leading and flight is not None:
+            try:
+                read = found = await rt.ask(self.engine.store, "get_many", (b"v" + digest, *lane.stamps))
+                entry = self.engine.plain_hit(read, digest, self.facts.rules)
+                value = MISS if entry is None else self._value(entry, args, kwargs)
+                if value is not MISS:
+                    land(flight, Landing("entry", entry, hit=True))
+                    return True, value
+            except StoreError as error:
+                found = error
+            except BaseException:
+                abandon(flight)
+                raise
+        inputs = (instance, args, kwargs, (), 0)
+        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
+        call = Call(self.facts, wrapped, args, kwargs, MODES["on"], lane, digest, inputs, classes)
+        call.boarded, call.found = boarded, found
+        return await self.engine.fetch(rt, call)

@@ -10,58 +10,67 @@ from __future__ import annotations
 import os
 import re
 import time
+from binascii import hexlify
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..errors import StoreError
 from .base import Store
 from .redis_server import Server
-from .redis_wire import Loops, Wire
+from .redis_wire import Loops, Wire, bulk, command, packed
 
 __all__ = ["RedisStore"]
 
 _FOREVER = 1e12  # seconds from which a lifetime says nothing
 _STAMP_BYTES = 16
+_VALUE = ord("v")
 
 
 def _name(key: bytes) -> bytes:
     return b"ac1:%b:{%b}" % (key[:1], key[1:].hex().encode())
 
 
-def _packed(*parts: bytes) -> bytes:
-    """Write one command as the protocol wants it; redis-py's own packing takes three times as long."""
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+@lru_cache(4096)
+def _mark(key: bytes) -> bytes:
+    """Return the name of what is no value, packed; stamps are the same in call after call."""
+    return bulk(_name(key))
+
+
+def _names(keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the names of *keys*, packed; every name has 72 bytes."""
+    return tuple([b"$72\r\nac1:v:{%b}\r\n" % hexlify(key[1:]) if key[0] == _VALUE else _mark(key) for key in keys])
 
 
 def _getting(key: bytes) -> bytes:
-    return _packed(b"GET", _name(key))
+    return packed(b"GET", _name(key))
 
 
 def _fetching(keys: Sequence[bytes]) -> bytes:
-    return _packed(b"MGET", *[_name(key) for key in keys])
+    return command(b"$4\r\nMGET\r\n", *_names(keys))
 
 
 def _keeping(key: bytes, data: bytes, lifetime: float | None) -> bytes:
     if lifetime is None or lifetime >= _FOREVER:
-        return _packed(b"SET", _name(key), data)
-    return _packed(b"SET", _name(key), data, b"PX", b"%d" % max(1, round(lifetime * 1000)))
+        return packed(b"SET", _name(key), data)
+    return packed(b"SET", _name(key), data, b"PX", b"%d" % max(1, round(lifetime * 1000)))
 
 
 def _minting(key: bytes) -> bytes:
-    return _packed(b"SET", _name(key), os.urandom(_STAMP_BYTES), b"NX")
+    return packed(b"SET", _name(key), os.urandom(_STAMP_BYTES), b"NX")
 
 
 def _committing(key: bytes, data: bytes, lifetime: float | None, recent: bytes, limit: int) -> bytes:
     ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
-    return _packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, ms, key, b"%d" % limit)
+    return packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, ms, key, b"%d" % limit)
 
 
 def _scanning(cursor: bytes) -> bytes:
-    return _packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
+    return packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
 
 
 def _deleting(key: bytes) -> bytes:
-    return _packed(b"UNLINK", _name(key))
+    return packed(b"UNLINK", _name(key))
 
 
 _HEX = re.compile(rb"[0-9a-f]{64}")
@@ -118,7 +127,7 @@ class RedisStore(Store):
         self._ask(_committing(key, data, lifetime, recent, limit))
 
     def recent(self, recent: bytes) -> list[bytes]:
-        found: list[bytes] = self._ask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
+        found: list[bytes] = self._ask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
 
     def keys(self) -> list[bytes]:
@@ -147,7 +156,12 @@ class RedisStore(Store):
         return await self._aask(_getting(key))
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
-        found: list[Any] = await self._aask(_fetching(keys)) if keys else []
+        if not keys:
+            return []
+        lines = self._loops.settled() or await self._loops.lines()
+        found: list[Any] | Exception = await lines.fetch(_names(keys))
+        if isinstance(found, Exception):
+            raise self._server.failure(found) from found
         return found
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
@@ -157,7 +171,7 @@ class RedisStore(Store):
         await self._aask(_committing(key, data, lifetime, recent, limit))
 
     async def arecent(self, recent: bytes) -> list[bytes]:
-        found: list[bytes] = await self._aask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
+        found: list[bytes] = await self._aask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
 
     async def adelete(self, key: bytes) -> None:
@@ -182,17 +196,17 @@ class RedisStore(Store):
             self._wire.begin()
             self._loops.begin()
 
-    def _ask(self, command: bytes) -> Any:
+    def _ask(self, request: bytes) -> Any:
         try:
-            return self._wire.ask(command)
+            return self._wire.ask(request)
         except StoreError:
             raise
         except Exception as error:
             raise self._server.failure(error) from error
 
-    async def _aask(self, command: bytes) -> Any:
+    async def _aask(self, request: bytes) -> Any:
         try:
-            return await self._loops.ask(command)
+            return await self._loops.ask(request)
         except StoreError:
             raise
         except Exception as error:

@@ -58,6 +58,8 @@ class Server:
 
     def failure(self, error: Exception) -> StoreError:
         """Say in the words of a store what *error* means."""
+        if isinstance(error, StoreError):
+            return type(error)(*error.args)
         self._hush(error)
         text = f"{self.address}: {error}"
         if isinstance(error, redis.AuthenticationError):
@@ -121,17 +123,21 @@ def _check(url: str) -> None:
 
 def _aborting(base: Any) -> Any:
     """
-    Make a connection class of redis-py that does not wait when it is told not to.
+    Make a connection class of redis-py that does not wait when it is told not to, and that can be cut by others.
 
     A server that hangs takes no bytes: closed the usual way, a half-written command would stay open until it does.
     """
 
-    async def disconnect(line: Any, nowait: bool = False, **details: Any) -> None:
-        if nowait and (writer := getattr(line, "_writer", None)) is not None:
+    def cut(line: Any) -> None:
+        if (writer := getattr(line, "_writer", None)) is not None:
             writer.transport.abort()
+
+    async def disconnect(line: Any, nowait: bool = False, **details: Any) -> None:
+        if nowait:
+            cut(line)
         await base.disconnect(line, nowait=nowait, **details)
 
-    return type(base.__name__, (base,), {"disconnect": disconnect})
+    return type(base.__name__, (base,), {"cut": cut, "disconnect": disconnect})
 
 
 def _address(url: str, settings: dict[str, Any]) -> str:

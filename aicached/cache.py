@@ -30,6 +30,7 @@ from .status import CacheStatus, Counts
 from .stores import Store, open_store
 from .stores.embedded import embedded_store, project_folder
 from .stores.guarded import GuardedStore
+from .stores.near import Near, NearStore, near_of
 
 __all__ = ["Cache", "configure", "default_cache"]
 
@@ -44,6 +45,8 @@ class Cache:
         url: ``memory://``, ``sqlite:///path``, ``redis://``, ``rediss://``, ``unix://``, or a `Store`; None = what
             ``AICACHED_URL`` or ``REDIS_URL`` names, else a SQLite file in the user's cache folder.
         namespace: a partition of the store; two namespaces share nothing.
+        near: True: the entries used most lately are also kept in this process, and kept right by the server's messages
+            (Redis 6 or later); `Near` says how many. Stores on this machine need none.
         max_entries, max_bytes: bounds of the store, least recently used goes first; None = none, but 1 GiB in memory
             and in the embedded default.
         max_value_bytes: of one answer; a larger one is passed through and not kept.
@@ -67,6 +70,7 @@ class Cache:
         url: str | Store | None = None,
         *,
         namespace: str = "default",
+        near: bool | Near = False,
         max_entries: int | None = None,
         max_bytes: int | None = None,
         max_value_bytes: int = 16 * 2**20,
@@ -102,9 +106,7 @@ class Cache:
             compression=_count(compression, "compression"),
             limit=self.max_value_bytes,
         )
-        guarded = GuardedStore(self.store)
-        near = self.store if not self.store.blocking else guarded if self.store.reads_inline else None
-        self.engine = Engine(guarded, codec, near)
+        self.engine = _engine(self.store, codec, near_of(near))
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
@@ -186,6 +188,21 @@ class Cache:
 
     def __repr__(self) -> str:
         return f"<Cache {self.store.address} namespace={self.namespace!r}>"
+
+
+def _engine(store: Store, codec: Codec, near: Near | None) -> Engine:
+    """Put an engine on a store, behind its guard, and behind the near tier where there is one."""
+    guarded = GuardedStore(store)
+    if not store.blocking:
+        return Engine(guarded, codec, store)
+    if store.reads_inline:
+        return Engine(guarded, codec, guarded)
+    if near is None:
+        return Engine(guarded, codec)
+    if not hasattr(store, "listener"):
+        raise ConfigurationError(f"near: it takes Redis, which tells what changes; not a {type(store).__name__}")
+    kept = NearStore(guarded, store.listener, codec.seal, codec.open, near)
+    return Engine(kept, codec, kept.kept)
 
 
 def _count(value: Any, name: str) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .base import Store
+from .redis_listener import Listener, listener_of
 from .redis_server import Server
 from .redis_wire import Loops, Wire, bulk, command, packed
 
@@ -147,6 +148,10 @@ class RedisStore(Store):
             if stamp is None:
                 self._ask(_minting(key))
         return self._minted(found if None not in found else self.get_many(keys))
+
+    def listener(self) -> Listener:
+        """Return this process's one listener to what the server says of changed values and stamps."""
+        return listener_of(self._server.identity, self._server.connection, self.address, ("ac1:v:", "ac1:t:"))
 
     def close(self) -> None:
         self._wire.close()

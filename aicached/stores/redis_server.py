@@ -53,6 +53,8 @@ class Server:
             named = "one of those in the url" if "password=" in url else error
             raise ConfigurationError(f"not an option of a Redis connection: {named}") from None
         self.address = _address(url, settings)
+        #: Equal for servers that are connected to in the same way.
+        self.identity = (url, timeout, repr(sorted(options.items())))
         self._timeout = timeout
         self._secrets = [settings[name] for name in ("password", "ssl_password") if settings.get(name)]
 

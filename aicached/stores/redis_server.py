@@ -66,6 +66,8 @@ class Server:
         text = f"{self.address}: {error}"
         if isinstance(error, redis.AuthenticationError):
             return StoreUnavailable(f"{text}; user and password are written redis://user:password@host")
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return StoreUnavailable(f"{text}; an authority of your own is named by ?ssl_ca_certs=/path in the url")
         if isinstance(error, asyncio.TimeoutError):
             return StoreUnavailable(f"{self.address}: no answer within {self._timeout} s")
         if isinstance(error, _ABSENT) or str(error).startswith(_ABSENT_CODES):

@@ -21,8 +21,8 @@ from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
 from .inquiry import entries
-from .keys.keyer import stamp_key
-from .policy import declare, plain, seconds
+from .keys.keyer import stamp_key, tag_keys
+from .policy import declare, names_of, plain, seconds
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, checked_prices
 from .site import Site
@@ -142,6 +142,27 @@ class Cache:
     async def _clear(self, rt: Runtime, scope: str | None) -> None:
         names = () if scope is None else ("scope", valid_scope(scope, "clear()"))
         await self.engine.clear(rt, self.counts, stamp_key(self.namespace, *names))
+
+    def invalidate_tags(self, *names: str) -> None:
+        """
+        Forget every entry that carries one of these tags, for all processes; it takes as long for one as for a million.
+
+        An answer that is being computed meanwhile is not kept, where it has such a tag.
+
+        Args:
+            names: tags, as ``tags=`` or ``current_call().tags`` gave them.
+        """
+        drive(self._invalidate_tags(BLOCKING, names))
+
+    async def ainvalidate_tags(self, *names: str) -> None:
+        """Twin of `invalidate_tags`."""
+        await self._invalidate_tags(ASYNCIO, names)
+
+    async def _invalidate_tags(self, rt: Runtime, names: tuple[str, ...]) -> None:
+        places = tag_keys(self.namespace, names_of(names, "invalidate_tags()"))
+        if places:
+            # The stamp of all tags first: who sees the new stamp of a tag must see that something was invalidated.
+            await self.engine.clear(rt, self.counts, stamp_key(self.namespace, "tags"), *places)
 
     def entries(self, limit: int = 100) -> list[EntryInfo]:
         """

@@ -117,6 +117,7 @@ class Call:
     __slots__ = (
         "allowed",
         "args",
+        "asked",
         "boarded",
         "changed",
         "collapsed",
@@ -125,6 +126,7 @@ class Call:
         "detail",
         "digest",
         "entry",
+        "epoch",
         "errors",
         "facts",
         "flight",
@@ -136,8 +138,10 @@ class Call:
         "kwargs",
         "lane",
         "mode",
+        "names",
         "origin_seconds",
         "parts",
+        "places",
         "refused",
         "shown",
         "stamps",
@@ -173,15 +177,21 @@ class Call:
         self.traces = traces
         self.current = CurrentCall()
         self.entry: Entry | None = None
+        #: The tags that are known before the origin runs; the store keys of its stamps; what is under them.
+        self.names: tuple[str, ...] = () if callable(facts.policy.tags) else facts.policy.tags
+        self.places: tuple[bytes, ...] = () if lane is None else lane.stamps
         self.stamps: list[bytes | None] | None = None
+        #: What was under the stamp of all tags when the computation began.
+        self.epoch: bytes | None = None
         self.usage: Usage | None = None
         self.fwd: str | None = None
         self.detail: str | None = None
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
-        #: The flight that the call is aboard of already, and whether it leads it; what it found there already.
+        #: The flight that the call is aboard of already, and whether it leads it; what it asked for and found already.
         self.boarded: tuple[Flight | None, bool] | None = None
+        self.asked: tuple[bytes, ...] = ()
         self.found: list[Any] | StoreError | None = None
         #: The store has failed this call once, and is not asked again.
         self.unreachable = False

@@ -45,7 +45,7 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
     assert call.lane is not None
     while True:
         boarded, call.boarded = call.boarded, None
-        flight, leading = boarded or join((address, call.digest), call.lane.stamps, newest=not call.mode.reads)
+        flight, leading = boarded or join((address, call.digest), call.places, newest=not call.mode.reads)
         if flight is None:  # in a circle
             return await steps.alone()
         call.flight = flight

@@ -21,9 +21,9 @@ from .entry import Entry
 from .errors import StoreError, UnkeyableArgument
 from .flight import Landing, abandon, join, land
 from .keys.binding import check_names
-from .keys.keyer import Keyer
+from .keys.keyer import Keyer, tag_keys
 from .keys.lanes import Lane
-from .policy import Policy
+from .policy import Policy, names_of
 from .runtime import Outcome, Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
@@ -41,6 +41,7 @@ class Keyed(NamedTuple):
 
     lane: Lane
     digest: bytes
+    places: tuple[bytes, ...]
 
 
 class Home(Protocol):
@@ -97,7 +98,7 @@ class Plan:
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}
         #: The store has to be waited for, and callers of one key share a look.
-        self.waits = self.engine.store.blocking and not self.engine.store.reads_inline and policy.coalesce
+        self.waits = self.engine.waits and policy.coalesce
         #: Nothing but the ambient can make a call of this plan special.
         self.plain = (
             (self.engine.near is not None or self.waits)
@@ -172,10 +173,38 @@ class Plan:
             except UnkeyableArgument as error:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
-        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
-        made = Call(self.facts, wrapped, args, kwargs, allowed, lane, digest, keyed, classes, ambient.traces)
+        made = self._call(wrapped, allowed, lane, digest, keyed, ambient.traces)
         made.detail = why
         return made
+
+    def _call(
+        self,
+        wrapped: Any,
+        mode: Mode,
+        lane: Lane | None,
+        digest: bytes,
+        keyed: tuple[Any, ...],
+        traces: tuple[list[CacheStatus], ...] = (),
+    ) -> Call:
+        args, kwargs = keyed[1:3]
+        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
+        made = Call(self.facts, wrapped, args, kwargs, mode, lane, digest, keyed, classes, traces)
+        if lane is not None and callable(self.policy.tags):
+            names = self._names(*keyed[:3])
+            if names is None:
+                made.current.skip("tags raised")
+            else:
+                made.names, made.places = names, lane.stamps + tag_keys(self.home.namespace, names)
+        return made
+
+    def _names(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """Return the tags that the policy has for these arguments, None where that cannot be told: nothing is kept."""
+        try:
+            args, kwargs, _ = self.keyer.arguments(instance, args, kwargs)  # as key= and scope= get them
+            return names_of(self.policy.tags(*args, **kwargs), "tags")
+        except Exception as error:
+            self.warn("tags", "%s: not stored, tags= raised %s", self.keyer.name, type(error).__name__)
+            return None
 
     def _scope(
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient
@@ -220,9 +249,15 @@ class Plan:
             lane, digest = self.keyer.key(instance, args, kwargs, (), 0)
         except UnkeyableArgument:
             return MISS
-        entry = self.engine.peek(lane, digest, self.facts.rules)
+        places = lane.stamps
+        if callable(self.policy.tags):
+            names = self._names(instance, args, kwargs)
+            if names is None:
+                return MISS
+            places += tag_keys(self.home.namespace, names)
+        entry = self.engine.peek(places, digest, self.facts.rules)
         value = MISS if entry is None else self._value(entry, args, kwargs)
-        return Keyed(lane, digest) if value is MISS and self.waits else value
+        return Keyed(lane, digest, places) if value is MISS and self.waits else value
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a hit, and count it; `MISS` where it cannot be had."""
@@ -249,13 +284,15 @@ class Plan:
         kwargs: Mapping[str, Any],
     ) -> Outcome:
         """Answer a plain call on a store that has to be waited for: a hit without a `Call`, all else the long way."""
-        lane, digest = keyed
-        boarded = flight, leading = join((self.engine.address, digest), lane.stamps)
+        lane, digest, places = keyed
+        engine, facts = self.engine, self.facts
+        boarded = flight, leading = join((engine.address, digest), places)
+        asked = engine.asked(digest, places, self.keyer.epoch)
         found: list[Any] | StoreError | None = None
         if leading and flight is not None:
             try:
-                read = found = await rt.ask(self.engine.store, "get_many", (b"v" + digest, *lane.stamps))
-                entry = self.engine.plain_hit(read, digest, self.facts.rules)
+                read = found = await rt.ask(engine.store, "get_many", asked)
+                entry = engine.plain_hit(read[0], read[1:-1], digest, facts.rules)
                 value = MISS if entry is None else self._value(entry, args, kwargs)
                 if value is not MISS:
                     land(flight, Landing("entry", entry, hit=True))
@@ -265,8 +302,6 @@ class Plan:
             except BaseException:
                 abandon(flight)
                 raise
-        inputs = (instance, args, kwargs, (), 0)
-        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
-        call = Call(self.facts, wrapped, args, kwargs, MODES["on"], lane, digest, inputs, classes)
-        call.boarded, call.found = boarded, found
-        return await self.engine.fetch(rt, call)
+        call = self._call(wrapped, MODES["on"], lane, digest, (instance, args, kwargs, (), 0))
+        call.boarded, call.asked, call.found = boarded, asked, found
+        return await engine.fetch(rt, call)

@@ -79,6 +79,9 @@ class NearStore(Store):
     """
     Stand before *store*, which is a Redis server, and keep opened what is read of it.
 
+    Whoever asks this store asks the server; what is kept is asked through `kept`, and is good for hits alone: before a
+    call is taken for a miss, the server is asked, which may know of an answer that we are about to hear of.
+
     Args:
         store: the store, guarded.
         listen: returns the `Listener` to its server.
@@ -120,8 +123,6 @@ class NearStore(Store):
         return self.get_many((key,))[0]
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
-        if (found := self._near(keys)) is not None:
-            return found
         deadline = self._ready(keys)
         while deadline is not None and not self._settled(keys, deadline):
             time.sleep(_STEP)
@@ -132,17 +133,11 @@ class NearStore(Store):
         return (await self.aget_many((key,)))[0]
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
-        if (found := self._near(keys)) is not None:
-            return found
         deadline = self._ready(keys)
         while deadline is not None and not self._settled(keys, deadline):  # noqa: ASYNC110
             await asyncio.sleep(_STEP)  # polled, since it is a thread that is waited for, and not for long
         number = self._number
         return self._keep(keys, await self.store.aget_many(keys), number)
-
-    def _near(self, keys: Sequence[bytes]) -> list[Any] | None:
-        found = self.kept.get_many(keys)
-        return None if None in found else found
 
     def _ready(self, keys: Sequence[bytes]) -> float | None:
         """

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
 from .base import Store
+from .owed import Owed
 
 __all__ = ["GuardedStore"]
 
@@ -104,6 +105,7 @@ class GuardedStore(Store):
         self._refused_until: float | None = None  # None: writes go through
         self._foreign: set[type[Exception]] = set()
         self._lock = threading.RLock()
+        self.owed = Owed(self._invalidate, self._ainvalidate, self.address)
         self._reads, self._writes = _Pass(self), _WritePass(self)
 
     @property
@@ -119,14 +121,17 @@ class GuardedStore(Store):
         return self.store.now()
 
     def get(self, key: bytes) -> Any:
-        with self._enter():
-            return self.store.get(key)
+        return (self.get_many((key,)))[0]
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        if self.owed.debts:
+            self.owed.deliver()
         with self._enter_write():
             self.store.set(key, data, lifetime)
 
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        if self.owed.debts:
+            self.owed.deliver()
         with self._enter_write():
             self.store.commit(key, data, lifetime, recent, limit)
 
@@ -139,34 +144,50 @@ class GuardedStore(Store):
             return self.store.keys()
 
     def delete(self, key: bytes) -> None:
-        with self._enter():
-            self.store.delete(key)
+        try:
+            self._invalidate("delete", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add("delete", key)
+            raise
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
         with self._enter():
-            return self.store.get_many(keys)
+            found = self.store.get_many(keys)
+        return self.owed.hide(keys, found) if self.owed.debts else found
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        if self.owed.debts:
+            self.owed.deliver()
         with self._enter():
             return self.store.stamps(keys)
 
     def renew(self, key: bytes) -> None:
+        try:
+            self._invalidate("renew", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add("renew", key)
+            raise
+
+    def _invalidate(self, verb: str, key: bytes) -> None:
         with self._enter():
-            self.store.renew(key)
+            getattr(self.store, verb)(key)
 
     def close(self) -> None:
         with self._reads:
             self.store.close()
 
     async def aget(self, key: bytes) -> Any:
-        with self._enter():
-            return await self.store.aget(key)
+        return (await self.aget_many((key,)))[0]
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        if self.owed.debts:
+            await self.owed.adeliver()
         with self._enter_write():
             await self.store.aset(key, data, lifetime)
 
     async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        if self.owed.debts:
+            await self.owed.adeliver()
         with self._enter_write():
             await self.store.acommit(key, data, lifetime, recent, limit)
 
@@ -179,20 +200,33 @@ class GuardedStore(Store):
             return await self.store.akeys()
 
     async def adelete(self, key: bytes) -> None:
-        with self._enter():
-            await self.store.adelete(key)
+        try:
+            await self._ainvalidate("delete", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add("delete", key)
+            raise
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         with self._enter():
-            return await self.store.aget_many(keys)
+            found = await self.store.aget_many(keys)
+        return self.owed.hide(keys, found) if self.owed.debts else found
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        if self.owed.debts:
+            await self.owed.adeliver()
         with self._enter():
             return await self.store.astamps(keys)
 
     async def arenew(self, key: bytes) -> None:
+        try:
+            await self._ainvalidate("renew", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add("renew", key)
+            raise
+
+    async def _ainvalidate(self, verb: str, key: bytes) -> None:
         with self._enter():
-            await self.store.arenew(key)
+            await getattr(self.store, f"a{verb}")(key)
 
     async def aclose(self) -> None:
         with self._reads:
@@ -201,6 +235,7 @@ class GuardedStore(Store):
     def fork_ends(self, child: bool) -> None:
         if child:
             self._lock = threading.RLock()
+            self.owed.begin()
 
     def _enter(self) -> _Pass:
         return self._reads if self._retry_at is None else self._try()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..errors import StoreError
+from ..errors import StoreError, WriteRefused
 from .base import Store
 from .redis_listener import Listener, listener_of
 from .redis_server import Server
@@ -153,6 +153,12 @@ class RedisStore(Store):
         """Return this process's one listener to what the server says of changed values and stamps."""
         return listener_of(self._server.identity, self._server.connection, self.address, ("ac1:v:", "ac1:t:"))
 
+    def renew(self, key: bytes) -> None:
+        try:
+            self.set(key, os.urandom(_STAMP_BYTES), None)
+        except WriteRefused:  # a server that is full still deletes, and a lost stamp is a miss as well
+            self.delete(key)
+
     def close(self) -> None:
         self._wire.close()
         self._loops.close()
@@ -190,7 +196,10 @@ class RedisStore(Store):
         return self._minted(found if None not in found else await self.aget_many(keys))
 
     async def arenew(self, key: bytes) -> None:
-        await self.aset(key, os.urandom(_STAMP_BYTES), None)
+        try:
+            await self.aset(key, os.urandom(_STAMP_BYTES), None)
+        except WriteRefused:
+            await self.adelete(key)
 
     async def aclose(self) -> None:
         self._wire.close()

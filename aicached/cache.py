@@ -20,7 +20,7 @@ from .context import forget_process_mode, valid_scope
 from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
-from .inquiry import entries
+from .inquiry import entries, purge
 from .keys.keyer import stamp_key, tag_keys
 from .policy import declare, names_of, plain, seconds
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
@@ -106,7 +106,7 @@ class Cache:
             compression=_count(compression, "compression"),
             limit=self.max_value_bytes,
         )
-        self.engine = _engine(self.store, codec, near_of(near))
+        self.engine = _engine(self.store, codec, near_of(near), any(bounds.values()))
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
@@ -164,6 +164,32 @@ class Cache:
             # The stamp of all tags first: who sees the new stamp of a tag must see that something was invalidated.
             await self.engine.clear(rt, self.counts, stamp_key(self.namespace, "tags"), *places)
 
+    def purge(self, scope: str | None = None, older_than: Any = None) -> int:
+        """
+        Delete the bytes of entries, and return of how many; `clear` and the like only make misses of them.
+
+        It goes through all that is stored and takes its time: in async code beside everything else, in sync code in a
+        thread, where the caller cannot wait.
+
+        Args:
+            scope: everything in this scope; None = in the namespace.
+            older_than: everything that is older: seconds, a timedelta, or a string such as ``"30d"``. With neither of
+                the two, what can be no answer any more: expired or invalidated.
+
+        Raises:
+            StoreError: the store is in trouble, or cannot list.
+        """
+        return drive(self._purge(BLOCKING, scope, older_than))
+
+    async def apurge(self, scope: str | None = None, older_than: Any = None) -> int:
+        """Twin of `purge`."""
+        return await self._purge(ASYNCIO, scope, older_than)
+
+    async def _purge(self, rt: Runtime, scope: str | None, older_than: Any) -> int:
+        name = None if scope is None else valid_scope(scope, "purge()")
+        age = None if older_than is None else seconds(older_than, "purge(): older_than")
+        return await purge(self.engine, rt, self.namespace, name, age)
+
     def entries(self, limit: int = 100) -> list[EntryInfo]:
         """
         List what is stored in this namespace, the newest first; arguments only where the cache keeps them.
@@ -211,7 +237,7 @@ class Cache:
         return f"<Cache {self.store.address} namespace={self.namespace!r}>"
 
 
-def _engine(store: Store, codec: Codec, near: Near | None) -> Engine:
+def _engine(store: Store, codec: Codec, near: Near | None, bounded: bool) -> Engine:
     """Put an engine on a store, behind its guard, and behind the near tier where there is one."""
     guarded = GuardedStore(store)
     if not store.blocking:
@@ -223,6 +249,7 @@ def _engine(store: Store, codec: Codec, near: Near | None) -> Engine:
     if not hasattr(store, "listener"):
         raise ConfigurationError(f"near: it takes Redis, which tells what changes; not a {type(store).__name__}")
     kept = NearStore(guarded, store.listener, codec.seal, codec.open, near)
+    kept.kept.note = getattr(store, "note", None) if bounded else None
     return Engine(kept, codec, kept.kept)
 
 
@@ -271,7 +298,7 @@ def _store_of(url: Any, namespace: str, timeout: float, bounds: dict[str, int | 
         return embedded_store(timeout=timeout, **bounds), f"{namespace} {folder}" if folder else namespace
     if not isinstance(named, str):
         raise ConfigurationError(f"cache: it takes a url or a Store, not a {type(named).__name__}")
-    store = open_store(named, timeout=timeout, **bounds)
+    store = open_store(named, timeout=timeout, partition=stamp_key(namespace)[1:], **bounds)
     if url is None and not os.environ.get("AICACHED_URL"):
         # The store's address is the url without its password; no other way to cut one out is sure.
         log.info("answers are shared through the Redis that REDIS_URL names: %s", store.address)

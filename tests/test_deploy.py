@@ -1,4 +1,4 @@
-"""The service of examples/ as deploy/ runs it: uvicorn, and a redis-server with just the arguments of the compose file."""
+"""The service of examples/ as deploy/ runs it: uvicorn, and a redis-server with the arguments of the compose file."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ _FAILURES = 3
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5.0
 _WRITE_PAUSE = 1.0
+_REFUSALS = 20  # kinds of refusals that are logged
 
 _log = logging.getLogger("aicached")
 
@@ -104,6 +105,7 @@ class GuardedStore(Store):
         self._pause = _FIRST_PAUSE
         self._refused_until: float | None = None  # None: writes go through
         self._foreign: set[type[Exception]] = set()
+        self._refusals: set[str] = set()
         self._lock = threading.RLock()
         self.owed = Owed(self._invalidate, self._ainvalidate, self.address)
         self._reads, self._writes = _Pass(self), _WritePass(self)
@@ -282,9 +284,21 @@ class GuardedStore(Store):
     def _translate(self, error: Exception) -> None:
         if isinstance(error, WriteRefused):
             self._write_refused(error)
-        elif not isinstance(error, StoreError):
+        elif isinstance(error, StoreError):
+            self._refused(error)
+        else:
             self._name(error)
             raise StoreError(f"store {self.address}: {type(error).__name__}") from error
+
+    def _refused(self, error: StoreError) -> None:
+        """Log what a store that is well says no to, the first time that it is said."""
+        reason = self._reason(error)
+        kind = reason.partition(" ")[0]
+        with self._lock:
+            if kind in self._refusals or len(self._refusals) >= _REFUSALS:
+                return
+            self._refusals.add(kind)
+        _log.warning("store %s refused an operation (%s): such calls go on without it", self.address, reason)
 
     def _name(self, error: Exception) -> None:
         """Log a foreign error the first time its type is seen, without its text, which may quote data."""

@@ -61,12 +61,17 @@ class _Kept(MemoryStore):
     def __init__(self, near: Near) -> None:
         super().__init__(near.entries, near.bytes)
         self.listener: Any = None
+        #: Where hits are noted, so that the store does not take for unused what is used here alone.
+        self.note: Callable[[bytes], None] | None = None
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
         listener = self.listener
         if listener is None or self.clock() >= listener.sure:
             return [None] * len(keys)
-        return super().get_many(keys)
+        found = super().get_many(keys)
+        if self.note is not None and found[0] is not None:
+            self.note(keys[0])
+        return found
 
     def forget(self) -> None:
         with self._lock:

@@ -60,7 +60,9 @@ class Owed:
             self.debts[key] = (verb,)
             if len(self.debts) > _MOST:
                 self.debts.pop(next(iter(self.debts)))
-                log.warning("store %s: more than %d invalidations wait for it, the oldest is lost", self._address, _MOST)
+                log.warning(
+                    "store %s: more than %d invalidations wait for it, the oldest is lost", self._address, _MOST
+                )
             if self._courier is None:
                 self._courier = threading.Thread(target=self._deliver_some_day, name="aicached-owed", daemon=True)
                 self._courier.start()

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import StoreError, WriteRefused
 from .base import Store
+from .redis_bounds import Bounds
 from .redis_listener import Listener, listener_of
 from .redis_server import Server
 from .redis_wire import Loops, Wire, bulk, command, packed
@@ -96,12 +97,23 @@ class RedisStore(Store):
 
     Args:
         url: may carry user, password, database and options of redis-py's `Connection`.
+        max_entries, max_bytes: bounds of the values of one partition, and of their bytes; the least recently used goes
+            first; None = none, beside the server's own maxmemory.
+        partition: 32 bytes that stand for it.
         timeout: seconds per operation; connecting and waiting for a free connection may take as long again.
         options: more options of redis-py's `Connection`; what stands in the url wins.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 0.25, clock: Callable[[], float] = time.time, **options: Any
+        self,
+        url: str,
+        *,
+        timeout: float = 0.25,
+        max_entries: int | None = None,
+        max_bytes: int | None = None,
+        partition: bytes = bytes(32),
+        clock: Callable[[], float] = time.time,
+        **options: Any,
     ) -> None:
         # The wall clock, not the server's: machines that share a cache keep theirs within a second or so, and asking
         # for TIME would be a round trip.
@@ -109,23 +121,26 @@ class RedisStore(Store):
         self._server = Server(url, timeout, options)
         self._wire = Wire(self._server.connection, timeout)
         self._loops = Loops(self._server.line, timeout)
+        self._bounds = None
+        if max_entries is not None or max_bytes is not None:
+            self._bounds = Bounds(max_entries, max_bytes, partition, clock)
 
     @property
     def address(self) -> str:
         return self._server.address
 
     def get(self, key: bytes) -> Any:
-        return self._ask(_getting(key))
+        return self._ask(_getting(key), self._touch((key,)))
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
-        found: list[Any] = self._ask(_fetching(keys)) if keys else []
+        found: list[Any] = self._ask(_fetching(keys), self._touch(keys)) if keys else []
         return found
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
-        self._ask(_keeping(key, data, lifetime))
+        self._ask(_keeping(key, data, lifetime), self._account(key))
 
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        self._ask(_committing(key, data, lifetime, recent, limit))
+        self._ask(_committing(key, data, lifetime, recent, limit), self._account(key))
 
     def recent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = self._ask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
@@ -140,7 +155,7 @@ class RedisStore(Store):
                 return list(dict.fromkeys(_values(found)))
 
     def delete(self, key: bytes) -> None:
-        self._ask(_deleting(key))
+        self._ask(_deleting(key), self._account(key))
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = self.get_many(keys)
@@ -148,6 +163,11 @@ class RedisStore(Store):
             if stamp is None:
                 self._ask(_minting(key))
         return self._minted(found if None not in found else self.get_many(keys))
+
+    def note(self, key: bytes) -> None:
+        """Take in that *key* was used, by somebody who has a copy of what is there."""
+        if self._bounds is not None:
+            self._bounds.note(key)
 
     def listener(self) -> Listener:
         """Return this process's one listener to what the server says of changed values and stamps."""
@@ -164,29 +184,29 @@ class RedisStore(Store):
         self._loops.close()
 
     async def aget(self, key: bytes) -> Any:
-        return await self._aask(_getting(key))
+        return await self._aask(_getting(key), self._touch((key,)))
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         if not keys:
             return []
         lines = self._loops.settled() or await self._loops.lines()
-        found: list[Any] | Exception = await lines.fetch(_names(keys))
+        found: list[Any] | Exception = await lines.fetch(_names(keys), self._touch(keys))
         if isinstance(found, Exception):
             raise self._server.failure(found) from found
         return found
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
-        await self._aask(_keeping(key, data, lifetime))
+        await self._aask(_keeping(key, data, lifetime), self._account(key))
 
     async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        await self._aask(_committing(key, data, lifetime, recent, limit))
+        await self._aask(_committing(key, data, lifetime, recent, limit), self._account(key))
 
     async def arecent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = await self._aask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
 
     async def adelete(self, key: bytes) -> None:
-        await self._aask(_deleting(key))
+        await self._aask(_deleting(key), self._account(key))
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = await self.aget_many(keys)
@@ -210,17 +230,23 @@ class RedisStore(Store):
             self._wire.begin()
             self._loops.begin()
 
-    def _ask(self, request: bytes) -> Any:
+    def _touch(self, keys: Sequence[bytes]) -> bytes:
+        return b"" if self._bounds is None else self._bounds.touch(keys)
+
+    def _account(self, *keys: bytes) -> bytes:
+        return b"" if self._bounds is None else self._bounds.account(keys)
+
+    def _ask(self, request: bytes, rides: bytes = b"") -> Any:
         try:
-            return self._wire.ask(request)
+            return self._wire.ask(request, rides)
         except StoreError:
             raise
         except Exception as error:
             raise self._server.failure(error) from error
 
-    async def _aask(self, request: bytes) -> Any:
+    async def _aask(self, request: bytes, rides: bytes = b"") -> Any:
         try:
-            return await self._loops.ask(request)
+            return await self._loops.ask(request, rides)
         except StoreError:
             raise
         except Exception as error:

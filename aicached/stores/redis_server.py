@@ -18,7 +18,7 @@ import redis.asyncio
 from redis.asyncio.connection import parse_url as parse_async_url
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, parse_url
-from redis.exceptions import ClusterDownError, TryAgainError
+from redis.exceptions import ClusterDownError, NoPermissionError, TryAgainError
 from redis.retry import Retry
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable, WriteRefused
@@ -36,6 +36,19 @@ _ABSENT = (redis.ConnectionError, redis.TimeoutError, OSError, ClusterDownError,
 _ABSENT_CODES = ("BUSY ", "CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN ")
 _READ_ONLY = (redis.OutOfMemoryError, redis.ReadOnlyError)
 _READ_ONLY_CODES = ("MISCONF ", "NOREPLICAS ")
+_KINDS: dict[str, type[Exception]] = {
+    "OOM": redis.OutOfMemoryError,
+    "READONLY": redis.ReadOnlyError,
+    "NOPERM": NoPermissionError,
+    "MISCONF": redis.ResponseError,
+    "NOREPLICAS": redis.ResponseError,
+}
+#: What to do about it, for the log.
+_HINTS: tuple[tuple[type[Exception], str], ...] = (
+    (redis.OutOfMemoryError, "; maxmemory-policy allkeys-lru makes room by itself"),
+    (redis.ReadOnlyError, "; the url leads to a replica, answers are kept by its master"),
+    (NoPermissionError, "; docs/redis.md says what its user must be allowed"),
+)
 
 
 class Server:
@@ -63,7 +76,9 @@ class Server:
         if isinstance(error, StoreError):
             return type(error)(*error.args)
         self._hush(error)
-        text = f"{self.address}: {error}"
+        error = _unwrapped(error)
+        hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+        text = f"{self.address}: {error}{hint}"
         if isinstance(error, redis.AuthenticationError):
             return StoreUnavailable(f"{text}; user and password are written redis://user:password@host")
         if "CERTIFICATE_VERIFY_FAILED" in text:
@@ -87,6 +102,13 @@ class Server:
             text = type(error).__name__
         if text != str(error):
             error.args = (text,)
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return what went wrong in a script: until Redis 7 it is told in the middle of a sentence."""
+    _, inside, reason = str(error).rpartition(": -")
+    kind = _KINDS.get(reason.partition(" ")[0])
+    return kind(reason) if inside and kind else error
 
 
 def _settings(url: str, timeout: float, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

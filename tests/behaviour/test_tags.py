@@ -96,7 +96,6 @@ def test_who_invalidates_elsewhere_is_heard_here(caches, make, run):
     raise AssertionError("what was invalidated is still there")
 
 
-
 def test_hits_read_the_store_once(make, run):
     store = FlakyStore(MemoryStore())
     store.blocking = True

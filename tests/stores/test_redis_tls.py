@@ -11,7 +11,6 @@ import asyncio
 import gc
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -76,7 +75,6 @@ def test_a_user_with_a_password_over_tls(door, authority):
 
 def test_a_server_of_an_unknown_authority_is_not_talked_to_and_the_error_says_what_to_do(door):
     fails(RedisStore(f"rediss://me:s%25cret@localhost:{door.port}/0", timeout=5), "ssl_ca_certs")
-
 
 
 def test_a_client_with_a_certificate_is_let_in(strict_door, authority):

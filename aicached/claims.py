@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from . import lease as leases
 from .errors import StoreUnavailable
-from .lease import FAILED, HELD, MINE, OUTAGE, PASS, WORD_SECONDS, Lease, standing, version_of
+from .lease import FAILED, HELD, MINE, OUTAGE, PASS, Lease, standing, version_of
 from .stores.base import Head
 
 __all__ = ["FOUND", "claim", "commit", "order", "release"]
@@ -110,7 +111,7 @@ async def release(ask: Ask, lease: Lease, word: bytes | None) -> None:
     if lease.word is not None:
         return
     _, key, _ = lease.keys()
-    await _insist(ask, {key: lease.content}, {key: None if word is None else (word, WORD_SECONDS)}, news=key)
+    await _insist(ask, {key: lease.content}, {key: None if word is None else (word, leases.WORD_SECONDS)}, news=key)
 
 
 async def order(

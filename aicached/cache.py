@@ -23,6 +23,7 @@ from .errors import ConfigurationError
 from .inquiry import entries, purge
 from .keys.keyer import stamp_key, tag_keys
 from .policy import declare, names_of, plain, seconds
+from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, checked_prices
 from .site import Site
@@ -31,6 +32,7 @@ from .stores import Store, open_store
 from .stores.embedded import embedded_store, project_folder
 from .stores.guarded import GuardedStore
 from .stores.near import Near, NearStore, near_of
+from .stores.owed import forgive
 
 __all__ = ["Cache", "configure", "default_cache"]
 
@@ -212,11 +214,17 @@ class Cache:
         return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def close(self) -> None:
-        """Let go of files and connections; a call after this opens them anew."""
+        """
+        Let go of files and connections; a call after this opens them anew.
+
+        Refreshes that run behind callers have five seconds to end.
+        """
+        REFRESHES.settle(self.engine.address)
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
+        await REFRESHES.asettle(self.engine.address)
         await ASYNCIO.ask(self.engine.store, "close")
 
     def __enter__(self) -> Cache:
@@ -248,7 +256,7 @@ def _engine(store: Store, codec: Codec, near: Near | None, bounded: bool) -> Eng
         return Engine(guarded, codec)
     if not hasattr(store, "listener"):
         raise ConfigurationError(f"near: it takes Redis, which tells what changes; not a {type(store).__name__}")
-    kept = NearStore(guarded, store.listener, codec.seal, codec.open, near)
+    kept = NearStore(guarded, store.listener, codec.open, near)
     kept.kept.note = getattr(store, "note", None) if bounded else None
     return Engine(kept, codec, kept.kept)
 
@@ -356,5 +364,6 @@ def forget_default() -> None:
         caches = [*_by_url.values(), *([_default] if _default is not None else [])]
         _by_url.clear()
         _default = None
+    forgive()
     for cache in caches:
         cache.close()

@@ -1,95 +1,107 @@
-"""A way to a server that can be cut, frozen and mended; with TLS in front, where a context is given."""
+"""A TCP proxy between a test and a server: it delays, loses replies, and cuts connections, when it is told to."""
 
 from __future__ import annotations
 
-import selectors
 import socket
-import ssl
 import threading
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from typing import Any
 
 
 class Proxy:
-    """Pass bytes on between who connects here and a port of this machine: `with Proxy(port) as proxy`."""
+    """
+    Stand before the server at *port*: `with Proxy(server.port) as proxy`; clients connect to `proxy.port`.
 
-    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
-        self.target, self.tls = target, tls
-        self._door = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._door.getsockname()[1]
+    Args:
+        port: of the server, on loopback.
+
+    `delay`: seconds that each reply is held back. `lose`: bytes of requests whose reply is lost, once each.
+    `closed`: True: connections are refused, those that there are cut.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self.delay = 0.0
+        self.lose: list[bytes] = []
+        self.lost = 0
+        self.requests = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._threads: list[threading.Thread] = []
-        self._flows = threading.Event()
-        self._flows.set()
-        self._open = True
-        self._lets_in = True
+        self._losing: set[int] = set()
+        self._listener: socket.socket | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Proxy:
-        self._start(self._accept)
+        self.open()
         return self
 
-    def _start(self, target: Callable[..., None], *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     def __exit__(self, *_: object) -> None:
-        self._open = False
-        self._flows.set()
-        with suppress(OSError):
-            self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
+        self.close()
+
+    def open(self) -> None:
+        """Take connections, on the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def close(self) -> None:
+        """Refuse connections, and cut those that there are."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         self.cut()
-        for thread in self._threads:
-            thread.join(5)
 
     def cut(self) -> None:
-        """End every connection; new ones are ended at once, until `mend`."""
-        self._lets_in = False
-        for pair in self._pairs:
-            for end in pair:
+        """Cut every connection; new ones are taken."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for each in pair:
                 with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+                    each.shutdown(socket.SHUT_RDWR)
 
-    def freeze(self) -> None:
-        """Keep what comes, in both directions, and tell nobody."""
-        self._flows.clear()
-
-    def mend(self) -> None:
-        self._lets_in = True
-        self._flows.set()
-
-    def _accept(self) -> None:
-        while self._open:
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
             try:
-                client, _ = self._door.accept()
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server))
             except OSError:
-                return
-            self._start(self._serve, client)
+                if self._listener is not listener:
+                    return
+                continue
+            pair = (client, server)
+            self._pairs.append(pair)
+            for move in (self._up, self._down):
+                threading.Thread(target=self._move, args=(move, *pair), daemon=True).start()
 
-    def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError, ssl.SSLError), client:
-            if not self._lets_in:
-                return
-            if self.tls is not None:
-                client = self.tls.wrap_socket(client, server_side=True)
-            with client, socket.create_connection(("127.0.0.1", self.target)) as server:
-                for end in (client, server):
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._pairs.append((client, server))
-                self._pump(client, server)
+    def _move(self, move: Any, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            move(client, server)
+        for each in (client, server):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
-    def _pump(self, client: socket.socket, server: socket.socket) -> None:
-        with selectors.DefaultSelector() as ready:
-            ready.register(client, selectors.EVENT_READ, server)
-            ready.register(server, selectors.EVENT_READ, client)
-            while True:
-                for key, _ in ready.select():
-                    data = key.fileobj.recv(65536)  # type: ignore[union-attr]
-                    while isinstance(key.fileobj, ssl.SSLSocket) and key.fileobj.pending():
-                        data += key.fileobj.recv(65536)
-                    self._flows.wait()
-                    if not data:
-                        return
-                    key.data.sendall(data)
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
+        while data := client.recv(65536):
+            self.requests += data.count(b"*") and 1
+            for word in list(self.lose):
+                if word in data:
+                    self.lose.remove(word)
+                    self._losing.add(id(server))
+            server.sendall(data)
+
+    def _down(self, client: socket.socket, server: socket.socket) -> None:
+        while data := server.recv(65536):
+            if id(server) in self._losing:
+                self._losing.discard(id(server))
+                self.lost += 1
+                continue
+            if self.delay:
+                time.sleep(self.delay)
+            client.sendall(data)

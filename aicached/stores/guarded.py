@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
-from .base import Store
+from .base import Head, Puts, Store
 from .owed import Owed
 
 __all__ = ["GuardedStore"]
@@ -100,6 +100,7 @@ class GuardedStore(Store):
         self.blocking = store.blocking
         self.reads_inline = store.reads_inline
         self.opened = store.opened
+        self.swaps, self.poll = store.swaps, store.poll
         self._failures = 0
         self._retry_at: float | None = None  # None: the breaker is closed
         self._pause = _FIRST_PAUSE
@@ -107,7 +108,7 @@ class GuardedStore(Store):
         self._foreign: set[type[Exception]] = set()
         self._refusals: set[str] = set()
         self._lock = threading.RLock()
-        self.owed = Owed(self._invalidate, self._ainvalidate, self.address)
+        self.owed = Owed(self._pay, self._apay, self.address)
         self._reads, self._writes = _Pass(self), _WritePass(self)
 
     @property
@@ -147,10 +148,11 @@ class GuardedStore(Store):
 
     def delete(self, key: bytes) -> None:
         try:
-            self._invalidate("delete", key)
+            self._pay("delete", key)
         except (StoreUnavailable, WriteRefused):
-            self.owed.add("delete", key)
+            self.owed.add(key, "delete", key)
             raise
+        self.owed.debts.pop(key, None)
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
         with self._enter():
@@ -165,14 +167,39 @@ class GuardedStore(Store):
 
     def renew(self, key: bytes) -> None:
         try:
-            self._invalidate("renew", key)
+            self._pay("renew", key)
         except (StoreUnavailable, WriteRefused):
-            self.owed.add("renew", key)
+            self.owed.add(key, "renew", key)
+            raise
+        self.owed.debts.pop(key, None)
+
+    def _pay(self, verb: str, *args: Any) -> None:
+        with self._enter():
+            getattr(self.store, verb)(*args)
+
+    def _owe(self, expected: Mapping[bytes, bytes | None], puts: Puts) -> None:
+        """Owe an order to forget a value; what was to be kept under a condition is not worth that."""
+        for key, put in puts.items() if not expected else ():
+            if put is None and key[:1] == b"v":
+                self.owed.add(key, "swap", expected, puts)
+
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        if self.owed.debts and expected:
+            self.owed.deliver()
+        try:
+            with self._enter_swap(expected):
+                return self.store.swap(expected, puts, recent, limit, news)
+        except (StoreUnavailable, WriteRefused):
+            self._owe(expected, puts)
             raise
 
-    def _invalidate(self, verb: str, key: bytes) -> None:
-        with self._enter():
-            getattr(self.store, verb)(key)
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        return self.store.watch(key, wake)
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self.store.unwatch(key, wake)
 
     def close(self) -> None:
         with self._reads:
@@ -203,10 +230,11 @@ class GuardedStore(Store):
 
     async def adelete(self, key: bytes) -> None:
         try:
-            await self._ainvalidate("delete", key)
+            await self._apay("delete", key)
         except (StoreUnavailable, WriteRefused):
-            self.owed.add("delete", key)
+            self.owed.add(key, "delete", key)
             raise
+        self.owed.debts.pop(key, None)
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         with self._enter():
@@ -221,14 +249,27 @@ class GuardedStore(Store):
 
     async def arenew(self, key: bytes) -> None:
         try:
-            await self._ainvalidate("renew", key)
+            await self._apay("renew", key)
         except (StoreUnavailable, WriteRefused):
-            self.owed.add("renew", key)
+            self.owed.add(key, "renew", key)
             raise
+        self.owed.debts.pop(key, None)
 
-    async def _ainvalidate(self, verb: str, key: bytes) -> None:
+    async def _apay(self, verb: str, *args: Any) -> None:
         with self._enter():
-            await getattr(self.store, f"a{verb}")(key)
+            await getattr(self.store, f"a{verb}")(*args)
+
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        if self.owed.debts and expected:
+            await self.owed.adeliver()
+        try:
+            with self._enter_swap(expected):
+                return await self.store.aswap(expected, puts, recent, limit, news)
+        except (StoreUnavailable, WriteRefused):
+            self._owe(expected, puts)
+            raise
 
     async def aclose(self) -> None:
         with self._reads:
@@ -247,6 +288,10 @@ class GuardedStore(Store):
         if self._refused_until is not None and self.clock() < self._refused_until:
             raise WriteRefused(f"store {self.address} took no writes a moment ago")
         return self._writes if self._retry_at is None else self._try()
+
+    def _enter_swap(self, expected: Mapping[bytes, bytes | None]) -> _Pass:
+        # One that expects nothing is an order, such as to forget: it does not pause with the writes.
+        return self._enter_write() if expected else self._enter()
 
     def _try(self) -> _Pass:
         """Let one caller through when the pause is over; the others find the next try in the future."""

@@ -16,11 +16,11 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
-from .base import Store
+from .base import Head, Puts, Store
 from .memory import MemoryStore
 
 __all__ = ["Near", "NearStore"]
@@ -90,24 +90,22 @@ class NearStore(Store):
     Args:
         store: the store, guarded.
         listen: returns the `Listener` to its server.
-        seal, unseal: (entry, digest) -> bytes, (bytes, digest) -> entry or None.
+        unseal: (bytes, digest) -> entry, or None.
         near: the bounds.
     """
-
-    opened = True
 
     def __init__(
         self,
         store: Store,
         listen: Callable[[], Any],
-        seal: Callable[[Any, bytes], bytes],
         unseal: Callable[[bytes, bytes], Any],
         near: Near,
     ) -> None:
         super().__init__(clock=store.now)
         self.store = store
         self.kept = _Kept(near)
-        self._listen, self._seal, self._unseal = listen, seal, unseal
+        self._listen, self._unseal = listen, unseal
+        self.swaps, self.poll = store.swaps, store.poll
         self._begin()
 
     def _begin(self) -> None:
@@ -223,20 +221,23 @@ class NearStore(Store):
             self._echoes[key] = time.monotonic()
         self._drop(key)
 
-    # Writing -----------------------------------------------------------------------------------------------------
+    def _swapped(self, puts: Puts, found: list[Head] | None) -> None:
+        if found is None:  # done, or nobody knows
+            for key in puts:
+                if key[0] in _TOLD:
+                    self._written(key)
 
-    def _sealed(self, key: bytes, data: Any) -> Any:
-        return data if isinstance(data, bytes) else self._seal(data, key[1:])
+    # Writing -----------------------------------------------------------------------------------------------------
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
         try:
-            self.store.set(key, self._sealed(key, data), lifetime)
+            self.store.set(key, data, lifetime)
         finally:
             self._written(key)
 
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
         try:
-            self.store.commit(key, self._sealed(key, data), lifetime, recent, limit)
+            self.store.commit(key, data, lifetime, recent, limit)
         finally:
             self._written(key)
 
@@ -251,6 +252,22 @@ class NearStore(Store):
             self.store.renew(key)
         finally:
             self._written(key)
+
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        found: list[Head] | None = None
+        try:
+            found = self.store.swap(expected, puts, recent, limit, news)
+            return found
+        finally:
+            self._swapped(puts, found)
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        return self.store.watch(key, wake)
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self.store.unwatch(key, wake)
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return self.store.stamps(keys)
@@ -267,15 +284,25 @@ class NearStore(Store):
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
         try:
-            await self.store.aset(key, self._sealed(key, data), lifetime)
+            await self.store.aset(key, data, lifetime)
         finally:
             self._written(key)
 
     async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
         try:
-            await self.store.acommit(key, self._sealed(key, data), lifetime, recent, limit)
+            await self.store.acommit(key, data, lifetime, recent, limit)
         finally:
             self._written(key)
+
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        found: list[Head] | None = None
+        try:
+            found = await self.store.aswap(expected, puts, recent, limit, news)
+            return found
+        finally:
+            self._swapped(puts, found)
 
     async def adelete(self, key: bytes) -> None:
         try:

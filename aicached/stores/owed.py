@@ -19,9 +19,12 @@ from typing import Any
 
 from ..errors import StoreError
 
-__all__ = ["Owed"]
+__all__ = ["Owed", "forgive"]
 
 log = logging.getLogger("aicached")
+
+#: The method, and what it takes.
+Debt = tuple[str, tuple[Any, ...]]
 
 _MOST = 10_000
 _EVERY = 0.5
@@ -32,16 +35,14 @@ class Owed:
     Hold what is owed to one store.
 
     Args:
-        pay: calls the store's method of that name with a key, and raises where that fails.
+        pay: calls the store's method of that name, and raises where that fails.
         apay: twin of *pay*.
         address: what to call the store in a log.
     """
 
-    def __init__(
-        self, pay: Callable[[str, bytes], None], apay: Callable[[str, bytes], Awaitable[None]], address: str
-    ) -> None:
+    def __init__(self, pay: Callable[..., None], apay: Callable[..., Awaitable[None]], address: str) -> None:
         self._pay, self._apay, self._address = weakref.WeakMethod(pay), weakref.WeakMethod(apay), address
-        self.debts: dict[bytes, tuple[str]] = {}
+        self.debts: dict[bytes, Debt] = {}
         self.begin()
         _all.add(self)
 
@@ -53,11 +54,11 @@ class Owed:
         self._lock = threading.Lock()
         self._courier: threading.Thread | None = None
 
-    def add(self, verb: str, key: bytes) -> None:
+    def add(self, key: bytes, verb: str, *args: Any) -> None:
         """Owe the store a call of its method *verb*, which takes the place of what was owed under *key*."""
         with self._lock:
             self.debts.pop(key, None)
-            self.debts[key] = (verb,)
+            self.debts[key] = (verb, args)
             if len(self.debts) > _MOST:
                 self.debts.pop(next(iter(self.debts)))
                 log.warning(
@@ -76,7 +77,7 @@ class Owed:
         for key, debt in list(self.debts.items()):
             pay = self._pay()
             if pay is not None:
-                pay(debt[0], key)
+                pay(debt[0], *debt[1])
             self._settle(key, debt)
 
     async def adeliver(self) -> None:
@@ -84,10 +85,10 @@ class Owed:
         for key, debt in list(self.debts.items()):
             pay = self._apay()
             if pay is not None:
-                await pay(debt[0], key)
+                await pay(debt[0], *debt[1])
             self._settle(key, debt)
 
-    def _settle(self, key: bytes, debt: tuple[str]) -> None:
+    def _settle(self, key: bytes, debt: Debt) -> None:
         with self._lock:
             if self.debts.get(key) is debt:  # and no other, which has come in the meantime
                 del self.debts[key]
@@ -104,6 +105,12 @@ class Owed:
 
 
 _all: weakref.WeakSet[Owed] = weakref.WeakSet()
+
+
+def forgive() -> None:
+    """Owe nothing to anybody any more."""
+    for owed in list(_all):
+        owed.debts.clear()
 
 
 @atexit.register

@@ -86,7 +86,8 @@ class Listener:
                 pause = _FIRST_PAUSE if self.sure else min(2 * pause, _LONGEST_PAUSE)
                 self.sure = 0.0
                 self._forget()
-                self._lost(error)
+                if len(self._hearers):
+                    self._lost(error)
                 self.tried.set()
             time.sleep(pause)
 

@@ -23,7 +23,7 @@ from aicached.stores.near import NearStore
 from aicached.stores.redis import RedisStore
 from aicached.testing import ScriptedModel
 from aicached.testing.conformance import StoreConformance
-from tests.proxy import Proxy
+from tests.door import Door
 from tests.servers import RedisServer
 
 WITHIN = 3.0
@@ -58,7 +58,7 @@ def until(happens: Callable[[], Any], seconds: float = WITHIN) -> None:
 
 def make_near(url: str, **settings: Any) -> NearStore:
     far = RedisStore(url, **settings)
-    return NearStore(GuardedStore(far), far.listener, lambda entry, _: entry, lambda data, _: data, Near())
+    return NearStore(GuardedStore(far), far.listener, lambda data, _: data, Near())
 
 
 class TestNearStore(StoreConformance):
@@ -265,14 +265,14 @@ class TestOthers:
 
 class TestLinks:
     @pytest.fixture
-    def proxy(self, own_redis: RedisServer) -> Iterator[Proxy]:
+    def proxy(self, own_redis: RedisServer) -> Iterator[Door]:
         self.server = own_redis
-        with Proxy(own_redis.port) as proxy:
+        with Door(own_redis.port) as proxy:
             yield proxy
             self.other.close()
         gc.collect()
 
-    def warm(self, proxy: Proxy, colour: str, run: Any) -> tuple[Cache, Any, Any]:
+    def warm(self, proxy: Door, colour: str, run: Any) -> tuple[Cache, Any, Any]:
         cache = Cache(f"redis://127.0.0.1:{proxy.port}/0", near=True, timeout=0.5)
         self.other = Cache(self.server.url)
         ask, there = shared(cache, colour), shared(self.other, "sync")

@@ -112,7 +112,7 @@ def test_the_last_one_per_key_is_kept(store):
     for verb in (guard.delete, guard.renew, guard.delete):
         with pytest.raises(StoreUnavailable):
             verb(KEY)
-    assert {KEY: ("delete",)} == guard.owed.debts
+    assert {KEY: ("delete", (KEY,))} == guard.owed.debts
     store.heal()
 
 
@@ -141,11 +141,11 @@ def test_one_that_comes_while_another_is_delivered_is_not_lost(store):
 
     def interrupted(key: bytes) -> None:
         inner(key)
-        guard.owed.add("renew", key)
+        guard.owed.add(key, "renew", key)
 
     store.renew = interrupted  # type: ignore[method-assign]
     guard.owed.deliver()
-    assert {STAMP: ("renew",)} == guard.owed.debts
+    assert {STAMP: ("renew", (STAMP,))} == guard.owed.debts
     store.renew = inner  # type: ignore[method-assign]
 
 

@@ -20,7 +20,7 @@ from aicached.errors import StoreUnavailable
 from aicached.stores.redis import RedisStore
 from aicached.testing import ScriptedModel
 from tests.certificates import Authority
-from tests.proxy import Proxy
+from tests.door import Door
 from tests.servers import RedisServer
 
 KEY = b"v" + random.Random(1).randbytes(32)
@@ -32,18 +32,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def door(own_redis: RedisServer, authority: Authority) -> Iterator[Proxy]:
+def door(own_redis: RedisServer, authority: Authority) -> Iterator[Door]:
     with redis.Redis.from_url(own_redis.url) as client:
         client.execute_command("ACL SETUSER me on >s%cret ~* &* +@all")
         client.execute_command("ACL SETUSER default off")
-    with Proxy(own_redis.port, authority.server()) as proxy:
+    with Door(own_redis.port, authority.server()) as proxy:
         yield proxy
     gc.collect()
 
 
 @pytest.fixture
-def strict_door(own_redis: RedisServer, authority: Authority) -> Iterator[Proxy]:
-    with Proxy(own_redis.port, authority.server(asks_clients=True)) as proxy:
+def strict_door(own_redis: RedisServer, authority: Authority) -> Iterator[Door]:
+    with Door(own_redis.port, authority.server(asks_clients=True)) as proxy:
         yield proxy
     gc.collect()
 

@@ -135,7 +135,7 @@ for i = n + 1, #KEYS do
   else redis.call('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1]) end
   at = at + 2
 end
-if ARGV[last] ~= '' then redis.call('PUBLISH', ARGV[last], '1') end
+if ARGV[last] ~= '' then redis.pcall('PUBLISH', ARGV[last], '1') end  -- who may not is no worse for it: others look
 return false
 """ % (HEAD - 1)
 

@@ -319,7 +319,7 @@ class TestLinks:
 
     def test_a_user_who_may_not_listen_has_no_near_tier_and_is_told_why(self, own_redis, run, caplog):
         with redis.Redis.from_url(own_redis.url) as client:
-            client.execute_command("ACL SETUSER me on >secret ~ac1:* resetchannels +@all -client")
+            client.execute_command("ACL SETUSER me on >secret ~ac1:* resetchannels &ac1:c:* +@all -client")
         cache = Cache(own_redis.url.replace("//", "//me:secret@"), near=True)
         ask = ai_cached(lambda: 1, cache=cache)
         assert [1, 1, 1] == [ask(), ask(), ask()]

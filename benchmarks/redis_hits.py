@@ -124,7 +124,7 @@ def sync_rows(bench: RedisHits, url: str) -> None:
 
 def async_rows(bench: RedisHits, url: str) -> None:
     run = bench.loop.run_until_complete
-    client, cache, near = redis.asyncio.Redis.from_url(url), Cache(url), Cache(url, near=True)
+    client, cache, near = redis.asyncio.Redis.from_url(url, max_connections=1000), Cache(url), Cache(url, near=True)
     theirs, cached = by_cashews(url)
     hand, ours = by_hand_async(client), ai_cached(aask, cache=cache, ttl="1d")
     bench.race("Redis, async, alone", {"aicached": ours, "cashews": cached, "redis.asyncio GET, by hand": hand})

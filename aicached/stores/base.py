@@ -47,8 +47,13 @@ Puts = Mapping[bytes, "tuple[Any, float | None] | None"]
 
 def newest_first(key: bytes, others: bytes, limit: int) -> bytes:
     """Return *key* in front of the keys that stand one after the other in *others*, at most *limit* in all."""
-    found = [others[at : at + KEY] for at in range(0, len(others), KEY)]
-    return b"".join([key, *(other for other in found if other != key)][:limit])
+    at = others.find(key)
+    while at >= 0:
+        if at % KEY == 0:
+            others = others[:at] + others[at + KEY :]
+            break
+        at = others.find(key, at + 1)  # across two keys: it is none
+    return (key + others)[: limit * KEY]
 
 
 class Store:
@@ -69,6 +74,8 @@ class Store:
     opened = False
     #: True: `swap` is there, by which processes share one computation.
     swaps = False
+    #: True: what it was told to keep may be gone before its time, as others need the room.
+    forgets = True
     #: Seconds from one look at what somebody else computes to the next: at first, and at most.
     poll = (0.005, 0.1)
 

@@ -100,7 +100,7 @@ class GuardedStore(Store):
         self.blocking = store.blocking
         self.reads_inline = store.reads_inline
         self.opened = store.opened
-        self.swaps, self.poll = store.swaps, store.poll
+        self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
         self._failures = 0
         self._retry_at: float | None = None  # None: the breaker is closed
         self._pause = _FIRST_PAUSE

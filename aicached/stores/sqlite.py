@@ -82,6 +82,7 @@ class SQLiteStore(Store):
 
     reads_inline = True
     swaps = True
+    forgets = False  # the bounds are about values alone
 
     def __init__(
         self,

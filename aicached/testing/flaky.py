@@ -43,7 +43,7 @@ class FlakyStore(Store):
         self.delay = delay
         self.blocking = store.blocking or delay[1] > 0
         self.opened = store.opened
-        self.swaps, self.poll = store.swaps, store.poll
+        self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
         self.operations: Counter[str] = Counter()
         self.failures = 0
         self._random = random.Random(seed)

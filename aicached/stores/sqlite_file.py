@@ -253,7 +253,9 @@ def _prepare(connection: sqlite3.Connection, patience: float) -> None:
     (version,) = connection.execute("pragma user_version").fetchone()
     if version == 0 or version in _OLD:
         connection.execute("pragma journal_mode = wal")
-        connection.executescript(f"begin immediate; {_OLD.get(version, '')} {_SCHEMA} pragma user_version = {_FORMAT}; commit;")
+        connection.executescript(
+            f"begin immediate; {_OLD.get(version, '')} {_SCHEMA} pragma user_version = {_FORMAT}; commit;"
+        )
     elif version != _FORMAT:
         raise sqlite3.DatabaseError(f"the file has format {version}, not {_FORMAT}")
     connection.execute("pragma synchronous = normal")

@@ -222,3 +222,30 @@ def test_a_hundred_thousand_entries_are_forgotten_by_what_forgets_ten(redis_url)
     assert sent[0] == sent[1]
     assert sum(sent[0].values()) <= 4
     cache.close()
+
+
+def test_who_waited_for_an_answer_whose_tag_was_invalidated_computes_for_himself():
+    cache, entered, leave = Cache("memory://"), threading.Event(), threading.Event()
+
+    @ai_cached(cache=cache, version=1)
+    def ask(prompt):
+        number = next(ANSWERS)
+        if not entered.is_set():
+            entered.set()
+            assert leave.wait(20)
+        current_call().tags.add("about hi")
+        return number
+
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(ask("hi"))) for _ in range(2)]
+    threads[0].start()
+    assert entered.wait(20)
+    cache.invalidate_tags("about hi")
+    threads[1].start()
+    deadline = threading.Event()
+    deadline.wait(0.1)  # until the second one waits
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert 2 == len(set(answers))
+    assert max(answers) == ask("hi")

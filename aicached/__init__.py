@@ -26,6 +26,7 @@ from .errors import (
 )
 from .explain import Explanation
 from .keys.canonical import register_key
+from .semantic import Semantic
 from .status import CacheInfo, CacheStatus, Usage
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "Entry",
     "EntryInfo",
     "Explanation",
+    "Semantic",
     "StoreError",
     "StoreUnavailable",
     "UnkeyableArgument",

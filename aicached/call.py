@@ -80,6 +80,7 @@ class Facts:
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
+        matcher: finds near matches; None without ``semantic=``.
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
@@ -96,6 +97,7 @@ class Facts:
     counts: Counts
     rules: bytes
     streak: Streak
+    matcher: Any = None
     verified: set[type] = field(default_factory=set)
 
 
@@ -120,6 +122,7 @@ class Call:
         "collapsed",
         "copy",
         "current",
+        "decision",
         "detail",
         "digest",
         "entry",
@@ -133,6 +136,7 @@ class Call:
         "kwargs",
         "lane",
         "mode",
+        "near",
         "origin_seconds",
         "parts",
         "refused",
@@ -177,6 +181,9 @@ class Call:
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: What is known of near matches, and what came of the look for one; None where nobody looked.
+        self.near: Any = None
+        self.decision: Any = None
         #: The store has failed this call once, and is not asked again.
         self.unreachable = False
         self.collapsed = False
@@ -247,6 +254,7 @@ class Call:
             origin_seconds=self.origin_seconds,
             usage=self.usage,
             error=None if error is None else type(error).__name__,
+            semantic=self.decision,
         )
 
 

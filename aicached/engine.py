@@ -95,7 +95,16 @@ class Engine:
     async def _found(self, rt: Runtime, call: Call) -> Outcome | None:
         """Return the stored answer, None where there is none or the mode does not read."""
         entry = await self.look(rt, call) if call.mode.reads else None
-        return None if entry is None else self.hit(call, entry)
+        found = None if entry is None else self.hit(call, entry)
+        return found or await self._near(rt, call)
+
+    async def _near(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Return the answer to a call that means the same, where nothing is stored for this one."""
+        matcher = call.facts.matcher
+        if matcher is None or call.fwd != "uri-miss" or call.unreachable:
+            return None
+        found: Outcome | None = await matcher.nearest(rt, self, call)
+        return found
 
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
@@ -202,6 +211,8 @@ class Engine:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
         await self._ask(rt, call, "commit", call.key, data, entry.ttl, call.facts.keyer.recent, RECENT)
         call.entry, call.stored = entry, True
+        if call.facts.matcher is not None:
+            await call.facts.matcher.added(rt, self, call)
 
     # What people ask for by name ---------------------------------------------------------------------------------
 

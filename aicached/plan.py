@@ -17,19 +17,29 @@ from .codec.classes import Classes, annotated_classes, classes_within
 from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .engine import Engine
-from .errors import UnkeyableArgument
+from .errors import ConfigurationError, UnkeyableArgument
 from .keys.binding import check_names
 from .keys.keyer import Keyer
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts
 
-__all__ = ["MISS", "Home", "Plan"]
+__all__ = ["MISS", "Home", "Plan", "check_semantic"]
 
 log = logging.getLogger("aicached")
 
 #: What `Plan.peek` returns where there is no hit; None is a value.
 MISS: Any = object()
+
+
+def check_semantic(keyer: Keyer) -> None:
+    """Refuse a ``semantic=`` whose text is no parameter, or does not count."""
+    rules: Any = keyer.rules
+    name = rules.semantic.text
+    check_names(keyer.binder, (name,), "semantic", keyer.subject.function)
+    counts = not keyer.chosen and name not in rules.ignore and (rules.key is None or name in rules.key)
+    if not counts:
+        raise ConfigurationError(f"semantic: {name!r} has to be in the key; here key= or ignore= leaves it out")
 
 
 class Home(Protocol):
@@ -82,6 +92,7 @@ class Plan:
             rules=policy.rules(),
             keep_arguments=home.keep_arguments,
             streak=Streak(),
+            matcher=self._matcher(),
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}
@@ -94,6 +105,14 @@ class Plan:
             and not home.require_scope
         )
         self._warn_of_twins()
+
+    def _matcher(self) -> Any:
+        if self.policy.semantic is None:
+            return None
+        check_semantic(self.keyer)
+        from .semantic.matcher import Matcher
+
+        return Matcher(self.policy.semantic, self.engine.store, self.engine.codec)
 
     def warn(self, subject: str, message: str, *args: Any) -> None:
         """Log a warning, once per subject."""

@@ -14,13 +14,18 @@ from .guards import Pair, objections, pair_of
 from .language import Language
 from .verdict import Candidate
 
-__all__ = ["bar_of", "considered"]
+__all__ = ["bar_of", "considered", "lowest_bar"]
 
 #: What is taken off the threshold where both texts have the same words, and what is put on top where one of them says
 #: more than the other. That is how the two ways to be near differ: an embedding hardly sees a condition that is added,
 #: and sees too much of a difference in politeness or order.
 _SAME_WORDS, _ONE_SAYS_MORE = -0.08, 0.04
 _HIGHEST = 0.97
+
+
+def lowest_bar(threshold: float) -> float:
+    """Return the similarity below which no pair may match."""
+    return threshold + _SAME_WORDS
 
 
 def bar_of(pair: Pair, threshold: float) -> float:

@@ -31,14 +31,15 @@ def refusal(text: str, language: Language = ENGLISH) -> str | None:
     if len(seen.every) > LONGEST:
         return "long or structured"
     own = len(seen.words) + len(seen.numbers) + len(seen.codes)
-    if own < _FEWEST:
+    if own < _FEWEST or len(seen.every) < 2:
         return "too short"
     said = f" {' '.join(seen.every)} "
     if own < _FEWEST_POINTING and _points(seen.every, language):
         return "points at what was said before"
-    if any(f" {phrase} " in said for phrase in language.volatile) or _about_me(seen.every, language):
-        return "volatile"
-    return "asks for something to be done" if _orders(text, seen.every, language) else None
+    if _orders(text, seen.every, language):
+        return "asks for something to be done"
+    volatile = any(f" {phrase} " in said for phrase in language.volatile) or _about_me(seen.every, language)
+    return "volatile" if volatile else None
 
 
 def _points(every: tuple[str, ...], language: Language) -> bool:

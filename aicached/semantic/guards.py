@@ -64,19 +64,22 @@ def _unmatched(
             if same is not None:
                 more.remove(word)
                 less.remove(same)
-    for words, others in ((more, old), (less, new)):
-        known = _joints(others)
-        words[:] = [word for word in words if word.text not in known]
+    for words, others, own in ((more, old, less), (less, new, more)):
+        joints = _joints(others)
+        for word in list(words):
+            parts = joints.get(word.text)
+            if parts is not None:
+                words.remove(word)
+                own[:] = [each for each in own if each not in parts]
     return tuple(more), tuple(less)
 
 
-def _joints(words: tuple[Word, ...]) -> set[str]:
-    """Return what words that follow each other make when written as one, and their initials."""
-    texts = [word.text for word in words]
-    joints = {"".join(pair) for pair in pairwise(texts)}
-    for start in range(len(texts)):
-        for end in range(start + 2, min(start + 6, len(texts)) + 1):
-            joints.add("".join(text[0] for text in texts[start:end]))
+def _joints(words: tuple[Word, ...]) -> dict[str, tuple[Word, ...]]:
+    """Return what words that follow each other make when written as one, and their initials -> these words."""
+    joints: dict[str, tuple[Word, ...]] = {one.text + two.text: (one, two) for one, two in pairwise(words)}
+    for start in range(len(words)):
+        for end in range(start + 2, min(start + 6, len(words)) + 1):
+            joints["".join(word.text[0] for word in words[start:end])] = words[start:end]
     return joints
 
 
@@ -235,6 +238,10 @@ def _substitution(pair: Pair) -> bool:
     if not (more or less) or max(len(more), len(less)) > _SLOT:
         return False
     new, old = set(_frame(pair.new, more, pair.language)), set(_frame(pair.old, less, pair.language))
+    if len(more) == len(less) == 1 and new != old:
+        # Another verb may bring another preposition: "hedge against", "profit from".
+        links = {stem(word) for word in pair.language.links}
+        new, old = new - links, old - links
     if more and less:
         return new == old and (_hangs(more, less) or max(len(pair.new.every), len(pair.old.every)) <= _SHORT)
     # The other's word in that place may be one that carries no content elsewhere: "in Go", "in the US".

@@ -128,7 +128,9 @@ class Partition:
         """Return the rows whose signs differ least from the vector's: Hamming distance follows the angle."""
         import numpy as np
 
-        differing = np.bitwise_xor(self.signs[:rows], np.packbits(vector > 0)).view(np.uint64)
+        differing = np.bitwise_xor(self.signs[:rows], np.packbits(vector > 0))
+        if differing.shape[1] % 8 == 0:
+            differing = differing.view(np.uint64)  # eight times fewer to count
         distance = _ones(differing).sum(axis=1, dtype=np.uint16)
         wanted = min(_BY_SIGN, rows)
         return np.argpartition(distance, wanted - 1)[:wanted]

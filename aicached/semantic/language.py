@@ -14,7 +14,7 @@ __all__ = ["Language", "groups", "opposites", "pairs"]
 _NONE: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Language:
     """
     Hold the tables of one language. Words are in lower case; what stands on one line of a table belongs together.

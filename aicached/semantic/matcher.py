@@ -23,7 +23,7 @@ from ..errors import StoreError
 from ..policy import FRESH, judge
 from ..runtime import Outcome, Runtime
 from ..stores.base import Store
-from .decide import considered
+from .decide import considered, lowest_bar
 from .eligible import refusal
 from .embedding import Embedder
 from .english import ENGLISH
@@ -117,10 +117,12 @@ class Matcher:
         self, rt: Runtime, shelf: Shelf, call: Call, search: Search
     ) -> tuple[list[Candidate], Outcome | None]:
         """Look at the nearest in their order; return those that were alive, and the answer of the first to pass."""
-        seen = list[Candidate]()
+        seen, floor = list[Candidate](), lowest_bar(float(self.semantic.threshold or 0))
         for near in search.partition.nearest(search.vector, self.semantic.candidates):
             if near.digest == call.digest:
                 continue
+            if seen and near.similarity < floor and self.semantic.mode == "serve":
+                break  # neither it nor those behind it; the first is judged all the same, for people who ask why
             candidate = self.candidate(search.text, near)
             if candidate.guards or (self.semantic.mode == "serve" and not candidate.passes):
                 seen.append(candidate)

@@ -184,7 +184,7 @@ class _Reader:
         unit = self.language.units.get(token)
         if unit is not None:
             self.units.append(unit)
-        elif token.strip("-/&*"):
+        elif token.strip("-/&*!"):
             self.signs.append(token)
 
     def _word(self, token: str, starts: bool) -> None:

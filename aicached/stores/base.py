@@ -44,8 +44,8 @@ class Store:
 
     A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
     keys, ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the rest has
-    defaults on top of these, but for `keys`, which a store may lack. The twins that begin with an *a* run the plain method in a thread, or at once
-    where `blocking` is false; override them where the driver is async by nature.
+    defaults on top of these, but for `keys`, which a store may lack. The twins that begin with an *a* run the plain
+    method in a thread, or at once where `blocking` is false; override them where the driver is async by nature.
     """
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.

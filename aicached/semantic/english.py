@@ -795,11 +795,11 @@ ENGLISH = Language(
     general=frozenset("how can could should why does do if will would limit maximum minimum".split()),
     orders=frozenset(
         "cancel close open send transfer move pay buy sell book schedule reserve order submit update upgrade downgrade "
-        "delete remove add create make set reset change lock unlock block unblock freeze unfreeze stop start pause "
-        "resume enable disable activate deactivate turn switch increase decrease raise lower dispute file report "
-        "refund return ship deliver call email message text remind notify subscribe unsubscribe sign register "
-        "deploy restart reboot run execute approve reject confirm issue charge withdraw deposit invite assign post "
-        "publish upload download install uninstall save renew extend apply check pull".split()
+        "delete remove add reset change lock unlock block unblock freeze unfreeze stop start pause "
+        "resume enable disable activate deactivate turn switch increase decrease raise lower dispute file "
+        "refund return ship deliver email remind notify subscribe unsubscribe sign register "
+        "deploy restart reboot execute approve reject withdraw deposit invite "
+        "upload download install uninstall renew ".split()
     ),
     pointers=frozenset("it that this them those these one he she him her they there".split()),
 )

@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 def pair_of(new: str, old: str, language: Language = ENGLISH) -> Pair:
     """Return what the guards look at."""
     first, second = outline(new, language), outline(old, language)
-    more, less = _unmatched(first.words, second.words, language)
+    more, less = _unmatched(first, second, language)
     return Pair(first, second, more, less, language)
 
 
@@ -54,33 +54,20 @@ def objections(pair: Pair, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if GUARDS[name](pair))
 
 
-def _unmatched(
-    new: tuple[Word, ...], old: tuple[Word, ...], language: Language
-) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-    more, less = _beyond(new, old), _beyond(old, new)
-    if more and less:
-        for word in list(more):
-            same = next((each for each in less if _alike(word.text, each.text, language)), None)
-            if same is not None:
-                more.remove(word)
-                less.remove(same)
-    for words, others, own in ((more, old, less), (less, new, more)):
-        joints = _joints(others)
-        for word in list(words):
+def _unmatched(new: Outline, old: Outline, language: Language) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+    more, less = _beyond(new.words, old.words), _beyond(old.words, new.words)
+    for word in tuple(more) if less else ():
+        same = next((each for each in less if _alike(word.text, each.text, language)), None)
+        if same is not None:
+            more.remove(word)
+            less.remove(same)
+    for words, joints, own in ((more, old.joints, less), (less, new.joints, more)):
+        for word in tuple(words):
             parts = joints.get(word.text)
             if parts is not None:
                 words.remove(word)
                 own[:] = [each for each in own if each not in parts]
     return tuple(more), tuple(less)
-
-
-def _joints(words: tuple[Word, ...]) -> dict[str, tuple[Word, ...]]:
-    """Return what words that follow each other make when written as one, and their initials -> these words."""
-    joints: dict[str, tuple[Word, ...]] = {one.text + two.text: (one, two) for one, two in pairwise(words)}
-    for start in range(len(words)):
-        for end in range(start + 2, min(start + 6, len(words)) + 1):
-            joints["".join(word.text[0] for word in words[start:end])] = words[start:end]
-    return joints
 
 
 def _beyond(words: tuple[Word, ...], others: tuple[Word, ...]) -> list[Word]:
@@ -154,9 +141,10 @@ def _negation(pair: Pair) -> bool:
 
 
 def _opposite(pair: Pair) -> bool:
-    new, old = Counter(pair.new.every), Counter(pair.old.every)
-    more, less = (new - old).keys(), (old - new).keys()
-    opposites = pair.language.opposites
+    new, old, opposites = pair.new.every, pair.old.every, pair.language.opposites
+    # Counted, as "turn on ... on save" and "turn off ... on save" both have an "on".
+    more = {word for word in new if word in opposites and new.count(word) > old.count(word)}
+    less = {word for word in old if word in opposites and old.count(word) > new.count(word)}
     return any(not opposites[word].isdisjoint(less) for word in more if word in opposites) or any(
         _turned(one.text, other.text, pair.language) for one in pair.more for other in pair.less
     )

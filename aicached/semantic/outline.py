@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from .english import ENGLISH
@@ -70,6 +72,7 @@ class Outline(NamedTuple):
 
     Args:
         words: those with content, in order.
+        joints: what some that follow each other make when written as one, and their initials -> these words.
         every: all words, in order, without frames.
         numbers: in digits, sorted; order: as they stand; units: what is measured in, sorted.
         codes: identifiers: words with digits in them, sorted.
@@ -81,6 +84,7 @@ class Outline(NamedTuple):
     """
 
     words: tuple[Word, ...]
+    joints: Mapping[str, tuple[Word, ...]]
     every: tuple[str, ...]
     numbers: tuple[str, ...]
     order: tuple[str, ...]
@@ -115,10 +119,11 @@ class _Reader:
         text = _BRACKETED.sub(r"\1\2", text)
         self._tokens(text)
         every = self._without_frames()
-        words = self._numbers_out(every)
+        words = self._content(self._numbers_out(every))
         said = tuple(word for word, _ in every)
         return Outline(
-            words=self._content(words),
+            words=words,
+            joints=_joints(words),
             every=said,
             numbers=tuple(sorted(self.numbers)),
             order=tuple(self.numbers),
@@ -309,6 +314,15 @@ def _by_first(language: Language) -> dict[str, list[list[str]]]:
         words = frame.split()
         found.setdefault(words[0], []).append(words)
     return found
+
+
+def _joints(words: tuple[Word, ...]) -> dict[str, tuple[Word, ...]]:
+    joints: dict[str, tuple[Word, ...]] = {one.text + two.text: (one, two) for one, two in pairwise(words)}
+    letters = "".join([word.text[0] for word in words])
+    for start in range(len(words) - 1):
+        for end in range(start + 2, min(start + 6, len(words)) + 1):
+            joints[letters[start:end]] = words[start:end]
+    return joints
 
 
 def _kind(said: tuple[str, ...], language: Language) -> str:

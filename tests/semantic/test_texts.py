@@ -34,7 +34,7 @@ def test_the_text_is_that_of_the_last_user_message(value, text):
 @pytest.mark.parametrize(
     "value",
     [
-        None, 5, [], (), {}, b"hi", ["hi"], [user(None)], [user([])], [user(5)], [{"content": "hi"}], BEFORE[:1], BEFORE,
+        None, 5, [], (), {}, b"hi", ["hi"], [user(None)], [user([])], [user(5)], [{"content": "hi"}], BEFORE,
         [user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])], [user([{"type": "image_url"}])],
         [user("hi"), {"role": "tool", "content": "5"}],
     ],
@@ -87,6 +87,7 @@ def test_messages_of_langchain_count_as_well():
         "How do I check my balance?",
         "Explain recursion",
         "git undo last commit",
+        "Create a table of prime numbers",
     ],
 )
 def test_a_question_that_anybody_may_ask_at_any_time_may_match(text):

@@ -23,13 +23,13 @@ __all__ = ["evaluated", "pairs_of", "render_evaluation", "render_report", "repor
 _THRESHOLDS = tuple(round(0.74 + 0.02 * step, 2) for step in range(12))
 
 
-def reported(cache: Cache, function: str, max_wrong: float = 0.02) -> Report:
+def reported(cache: Cache, function: Any, max_wrong: float = 0.02) -> Report:
     """
     Return what shadow mode has seen of a function.
 
     Args:
         cache: where the function keeps its answers.
-        function: ``module:qualified.name``, as a `CacheStatus` names it.
+        function: the decorated function, or its name as a `CacheStatus` has it: ``module:qualified.name``.
         max_wrong: the share of matches that may be wrong, 0 to 1.
 
     Raises:
@@ -38,8 +38,9 @@ def reported(cache: Cache, function: str, max_wrong: float = 0.02) -> Report:
     if not 0 < max_wrong < 1:
         raise ConfigurationError("max_wrong: it takes a share between 0 and 1, such as 0.02")
     engine = cache.engine
-    key = shadow_log(engine.codec.secret, cache.namespace, function)
-    return report(function, drive(observations(BLOCKING, engine, key)), max_wrong)
+    name = function if isinstance(function, str) else function._self_site.name
+    key = shadow_log(engine.codec.secret, cache.namespace, name)
+    return report(name, drive(observations(BLOCKING, engine, key)), max_wrong)
 
 
 def render_report(seen: Report) -> str:

@@ -42,7 +42,8 @@ def test_nothing_is_served(ask, model, run):
 def test_the_report_tells_what_would_have_been_right(ask, any_cache, run):
     for text in (FIRST, AGAIN, OTHER, "how to reset the password please"):
         run(ask(text))
-    seen = reported(any_cache, name_of(ask))
+    seen = reported(any_cache, ask)
+    assert seen == reported(any_cache, name_of(ask))
     assert 4 == seen.calls
     low = seen.rows[0]
     assert (2, 0.5, 0.5) == (low.matches, low.rate, low.precision)

@@ -30,7 +30,7 @@ from aicached.semantic.options import GUARD_NAMES
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-LOOSE = 0.74
+LOOSE = 0.70
 
 
 def main() -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .english import ENGLISH
-from .guards import Pair, objections, pair_of
+from .guards import Pair, objections, pair_of, says_more
 from .language import Language
 from .verdict import Candidate
 
 __all__ = ["bar_of", "considered", "lowest_bar"]
 
-#: What is taken off the threshold where both texts have the same words, and what is put on top where one of them says
-#: more than the other. That is how the two ways to be near differ: an embedding hardly sees a condition that is added,
-#: and sees too much of a difference in politeness or order.
-_SAME_WORDS, _ONE_SAYS_MORE = -0.08, 0.04
-_HIGHEST = 0.97
+#: What is taken off the threshold where both texts have the same words: an embedding sees too much in politeness and
+#: order.
+_SAME_WORDS = -0.08
+#: The similarity that two texts need of which one is the other with a few words put in, whatever the threshold: an
+#: embedding hardly sees a condition, and no rule can tell "raw" eggs from "good" advice.
+_SAYS_MORE = 0.96
 
 
 def lowest_bar(threshold: float) -> float:
@@ -30,9 +31,9 @@ def lowest_bar(threshold: float) -> float:
 
 def bar_of(pair: Pair, threshold: float) -> float:
     """Return the similarity from which a pair may match."""
-    if not pair.more and not pair.less:
-        return threshold + _SAME_WORDS
-    return threshold if pair.more and pair.less else max(threshold, min(threshold + _ONE_SAYS_MORE, _HIGHEST))
+    if says_more(pair):
+        return max(threshold, _SAYS_MORE)
+    return threshold if pair.more or pair.less else threshold + _SAME_WORDS
 
 
 def considered(

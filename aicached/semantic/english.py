@@ -34,9 +34,8 @@ _FRAMES = (
     "sorry if this is basic", "sorry if this is obvious", "sorry for the basic question", "sorry to bother you",
     "quick question", "quick one", "simple question", "dumb question", "stupid question", "silly question",
     "just curious", "just wondering", "out of curiosity", "for my exam tomorrow", "for my exam", "for a friend",
-    "good morning", "good afternoon", "good evening", "good day", "hello there", "hi there", "hey there",
     "thank you so much", "thank you very much", "thanks so much", "thanks a lot", "thanks a bunch", "many thanks",
-    "thank you", "thanks in advance", "thanks", "cheers", "if you do not mind", "if possible", "when you get a chance",
+    "thank you", "thanks in advance", "thanks", "if you do not mind", "if possible", "when you get a chance",
     "i was wondering if you could", "i was wondering", "i am wondering", "i wonder", "i would like to know",
     "i would love to know", "i want to know", "i need to know", "i am trying to understand", "i keep hearing about",
     "i am trying to figure out", "i am trying to find out", "i am not sure", "because i am new to this",
@@ -46,7 +45,12 @@ _FRAMES = (
     "would you please", "will you please", "could you", "would you", "can you", "will you", "kindly", "please",
     "tell me about", "tell me", "let me know", "help me understand", "help me to", "help me", "walk me through",
     "show me how to", "show me how", "explain to me", "explain me", "give me an explanation of", "teach me",
-    "hi", "hello", "hey", "ok", "okay", "um", "so", "well", "basically", "actually", "exactly", "simply", "just",
+    "basically", "actually", "exactly", "simply", "just",
+)  # fmt: skip
+
+_OPENERS = (
+    "good morning", "good afternoon", "good evening", "good day", "hello there", "hi there", "hey there", "hi", "hello",
+    "hey", "ok", "okay", "um", "so", "well", "dear", "cheers",
 )  # fmt: skip
 
 _PLAIN = """
@@ -68,7 +72,7 @@ help advice tip tips idea ideas figure find out work works
 kind kinds sort sorts type types bit lot lots much many more
 anyone possible able go come comes keep keeps
 up down out off back away along few several most become becomes became feel feels felt happen happens
-no not never none
+no not never none appear appears seem seems
 vs versus between difference differences different differ differs compare compared comparison
 main correct proper properly good best better well great greatest top ideal recommended
 question answer example examples called
@@ -298,7 +302,6 @@ utilize utilise
 vanish disappear
 attractive handsome gorgeous
 infant baby
-elderly senior
 friend buddy pal
 boss supervisor
 coworker colleague
@@ -449,6 +452,7 @@ legal lawful | illegal unlawful
 public | private
 local | remote global foreign
 internal | external
+lose lost losing | find found finding
 love loves loving | hate hates hating dislike
 hard | soft
 bullish | bearish
@@ -548,13 +552,16 @@ _LINKS = frozenset(
 
 ENGLISH = Language(
     frames=_FRAMES,
+    openers=_OPENERS,
     contractions=_CONTRACTIONS,
     plain=frozenset(_PLAIN) | _LINKS,
     asks=frozenset("what which who whom whose when where why how".split()),
     light=frozenset(
         "a an the my your this that these those some any i you we one it its our their do does did is are was were be "
-        "can could should would will".split()
+        "can could should would will want wants wanted need needs trying mean means meant meaning definition define "
+        "explain describe appear appears seem seems actually currently".split()
     ),
+    intros=frozenset("explain describe tell show know understand see wonder asking".split()),
     articles=frozenset(["a", "an", "the"]),
     links=_LINKS,
     joins=frozenset("and or vs versus nor but between".split()),
@@ -720,17 +727,20 @@ ENGLISH = Language(
         ("how might", "method"),
         ("how much", "amount"),
         ("how many", "amount"),
-        ("how long", "amount"),
-        ("how often", "amount"),
-        ("how far", "amount"),
-        ("how old", "amount"),
-        ("how big", "amount"),
-        ("how tall", "amount"),
+        ("how long", "duration"),
+        ("how often", "frequency"),
+        ("how far", "distance"),
+        ("how old", "age"),
+        ("how big", "size"),
+        ("how tall", "size"),
         ("why", "reason"),
         ("when", "time"),
         ("where", "place"),
         ("who", "person"),
         ("whom", "person"),
+    ),
+    spans=frozenset(
+        "time second seconds minute minutes hour hours day days week weeks month months year years".split()
     ),
     volatile=(
         "right now",

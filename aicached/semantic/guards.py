@@ -22,7 +22,7 @@ _SLOT = 3
 #: Words of a sentence in which any other word makes another question; in longer ones there is more to go by.
 _SHORT = 10
 
-__all__ = ["GUARDS", "Pair", "objections", "pair_of"]
+__all__ = ["GUARDS", "Pair", "objections", "pair_of", "says_more"]
 
 
 class Pair(NamedTuple):
@@ -111,6 +111,23 @@ def _misspelled(one: str, other: str) -> bool:
     if short[gap:] != long[gap + 1 :]:
         return False
     return gap > 0 and (long[gap] == long[gap - 1] or (len(long) >= 6 and gap < len(short)))
+
+
+def says_more(pair: Pair) -> bool:
+    """Is one of them the other with a few words put in: "raw eggs", "work visa"?"""
+    new, old = _plain(pair.new, pair.language), _plain(pair.old, pair.language)
+    if (pair.more and pair.less) or max(len(pair.more), len(pair.less)) > _SLOT:
+        return False
+    put_in = new ^ old
+    if not put_in.isdisjoint(pair.language.asks):
+        return False
+    within = (not pair.less and old <= new) or (not pair.more and new <= old)
+    return within and bool(pair.more or pair.less or put_in)
+
+
+def _plain(outline: Outline, language: Language) -> set[str]:
+    """Return the words without content that say something all the same: "how", "best", "work"."""
+    return {word for word in outline.every if word in language.plain} - language.light - language.links - language.joins
 
 
 # Guards --------------------------------------------------------------------------------------------------------------

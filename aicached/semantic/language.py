@@ -21,9 +21,11 @@ class Language:
 
     Args:
         frames: phrases around a question that say nothing of it: politeness, "I was wondering".
+        openers: those that say nothing at the beginning alone: "good morning".
         contractions: a word -> the words that it stands for.
         plain: words that carry no content of their own.
         asks: question words.
+        intros: words before a question word that say nothing: "explain why".
         light: those of them that come and go with the grammar: articles, pronouns, auxiliaries.
         articles: what stands before a noun.
         links: those of them that say who does what to whom: "from", "than", "by".
@@ -38,6 +40,7 @@ class Language:
         forms: words that say which part or form of an answer is wanted.
         moments: words that say when, and exclude each other.
         kinds: what a question begins with -> the kind of answer that it wants.
+        spans: words that make an amount a duration: "how many days".
         volatile: phrases whose answer changes by the hour; possessive: what does in "my balance".
         general: words that make a question about "my ..." a general one: "how do I", "can".
         orders: verbs that ask for something to be done, at the beginning of a text.
@@ -45,9 +48,11 @@ class Language:
     """
 
     frames: tuple[str, ...] = ()
+    openers: tuple[str, ...] = ()
     contractions: Mapping[str, str] = field(default_factory=dict)
     plain: frozenset[str] = _NONE
     asks: frozenset[str] = _NONE
+    intros: frozenset[str] = _NONE
     light: frozenset[str] = _NONE
     articles: frozenset[str] = _NONE
     links: frozenset[str] = _NONE
@@ -65,6 +70,7 @@ class Language:
     forms: frozenset[str] = _NONE
     moments: frozenset[str] = _NONE
     kinds: tuple[tuple[str, str], ...] = ()
+    spans: frozenset[str] = _NONE
     volatile: tuple[str, ...] = ()
     possessive: frozenset[str] = _NONE
     general: frozenset[str] = _NONE

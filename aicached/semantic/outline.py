@@ -216,17 +216,20 @@ class _Reader:
                 self.shown.append((part, name))
 
     def _without_frames(self) -> list[tuple[str, bool]]:
-        frames = _by_first(self.language)
+        frames, openers = _by_first(self.language.frames), _by_first(self.language.openers)
         words, kept, at = self.shown, list[tuple[str, bool]](), 0
         while at < len(words):
-            for frame in frames.get(words[at][0], ()):
+            first = words[at][0]
+            for frame in (*frames.get(first, ()), *(() if kept else openers.get(first, ()))):
                 if all(at + i < len(words) and words[at + i][0] == word for i, word in enumerate(frame)):
                     at += len(frame)
                     break
             else:
                 kept.append(words[at])
                 at += 1
-        return kept
+        asks, intros = self.language.asks, self.language.intros
+        followed = {at for at in range(len(kept) - 1) if kept[at + 1][0] in asks}
+        return [each for at, each in enumerate(kept) if at not in followed or each[0] not in intros]
 
     def _numbers_out(self, words: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
         """Put number words among the numbers, units among the units; return the rest."""
@@ -306,11 +309,11 @@ def _scaled(number: str, scale: int) -> str:
         return number
 
 
-@lru_cache(maxsize=16)
-def _by_first(language: Language) -> dict[str, list[list[str]]]:
+@lru_cache(maxsize=32)
+def _by_first(frames: tuple[str, ...]) -> dict[str, list[list[str]]]:
     """Return the frames by their first word, the longest first."""
     found: dict[str, list[list[str]]] = {}
-    for frame in sorted(language.frames, key=len, reverse=True):
+    for frame in sorted(frames, key=len, reverse=True):
         words = frame.split()
         found.setdefault(words[0], []).append(words)
     return found
@@ -326,11 +329,9 @@ def _joints(words: tuple[Word, ...]) -> dict[str, tuple[Word, ...]]:
 
 
 def _kind(said: tuple[str, ...], language: Language) -> str:
-    for start in (2, 1):
-        for beginning, kind in language.kinds:
-            if beginning == " ".join(said[:start]):
-                return kind
-    return ""
+    kinds = dict(language.kinds)
+    kind = kinds.get(" ".join(said[:2])) or kinds.get(said[0] if said else "", "")
+    return "duration" if kind == "amount" and not language.spans.isdisjoint(said[2:5]) else kind
 
 
 def _scripts(text: str) -> frozenset[str]:
@@ -346,7 +347,7 @@ def stem(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("eed"):
             root = word[: -len(ending)]
             if not any(letter in "aeiouy" for letter in root):
                 return word

@@ -46,6 +46,9 @@ AGAINST = [
     ("addition", "Is the tram free?", "Is the tram free after midnight?"),
     ("kind", "Why did the bridge fall down?", "When did the bridge fall down?"),
     ("kind", "Where is Anna Karenina?", "Who is Anna Karenina?"),
+    ("kind", "How much does it cost to fly to Oslo?", "How long does it take to fly to Oslo?"),
+    ("opposite", "What should I do if I lose my passport?", "What should I do if I find a passport?"),
+    ("substitution", "Translate good morning into French", "Translate good evening into French"),
     ("form", "Describe photosynthesis", "Describe photosynthesis in a haiku"),
     ("moment", "Who plays tomorrow?", "Who plays yesterday?"),
     ("quotation", 'What does "break a leg" mean?', 'What does "spill the beans" mean?'),
@@ -80,6 +83,8 @@ KEPT = [
     ("Should I buy it or not, the red car?", "Should I buy it, the red car?"),
     ("What is machine learning?", "What does machine learning mean?"),
     ("What does CPU stand for?", "What does central processing unit stand for?"),
+    ("Good morning, what is a mutex?", "What is a mutex?"),
+    ("How much time does an ACH transfer take?", "How long does an ACH transfer take?"),
     ("When's the store open?", "When is the shop open?"),
 ]  # fmt: skip
 

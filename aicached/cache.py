@@ -23,6 +23,7 @@ from .errors import ConfigurationError
 from .inquiry import entries
 from .keys.keyer import stamp_key
 from .policy import declare, plain, seconds
+from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, checked_prices
 from .site import Site
@@ -163,11 +164,17 @@ class Cache:
         return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def close(self) -> None:
-        """Let go of files and connections; a call after this opens them anew."""
+        """
+        Let go of files and connections; a call after this opens them anew.
+
+        Refreshes that run behind callers have five seconds to end.
+        """
+        REFRESHES.settle(self.engine.address)
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
+        await REFRESHES.asettle(self.engine.address)
         await ASYNCIO.ask(self.engine.store, "close")
 
     def __enter__(self) -> Cache:

@@ -185,7 +185,7 @@ class Matcher:
             if search is None:
                 return
             search.vector = await self.embedder.vector(rt, shelf, call, search.text)
-        if search.vector is None or entry is None:
+        if search.vector is None or entry is None or entry.ttl == 0:  # born stale: it answers nobody else
             return
         data = _sealed(shelf, call, entry, search)
         try:

@@ -26,6 +26,7 @@ from .errors import (
 )
 from .explain import Explanation
 from .keys.canonical import register_key
+from .semantic import Semantic
 from .status import CacheInfo, CacheStatus, Usage
 from .stores.near import Near
 
@@ -41,6 +42,7 @@ __all__ = [
     "EntryInfo",
     "Explanation",
     "Near",
+    "Semantic",
     "StoreError",
     "StoreUnavailable",
     "UnkeyableArgument",

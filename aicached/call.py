@@ -82,6 +82,7 @@ class Facts:
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
+        matcher: finds near matches; None without ``semantic=``.
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
@@ -98,6 +99,7 @@ class Facts:
     counts: Counts
     rules: bytes
     streak: Streak
+    matcher: Any = None
     verified: set[type] = field(default_factory=set)
 
 
@@ -125,6 +127,7 @@ class Call:
         "collapsed",
         "copy",
         "current",
+        "decision",
         "deputy",
         "detail",
         "digest",
@@ -143,6 +146,7 @@ class Call:
         "lease",
         "mode",
         "names",
+        "near",
         "ordered",
         "origin_seconds",
         "parts",
@@ -200,6 +204,9 @@ class Call:
         self.boarded: tuple[Flight | None, bool] | None = None
         self.asked: tuple[bytes, ...] = ()
         self.found: list[Any] | StoreError | None = None
+        #: What is known of near matches, and what came of the look for one; None where nobody looked.
+        self.near: Any = None
+        self.decision: Any = None
         #: Under which it computes; None where processes do not share this computation.
         self.lease: Lease | None = None
         #: First bytes of the value that its look-up found, of whatever use that was.
@@ -290,6 +297,7 @@ class Call:
             origin_seconds=self.origin_seconds,
             usage=self.usage,
             error=None if error is None else type(error).__name__,
+            semantic=self.decision,
         )
 
 

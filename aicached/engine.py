@@ -125,7 +125,16 @@ class Engine:
         if not call.mode.reads:
             return None
         entry = await self.look(rt, call)
-        return self._stale(rt, call) if entry is None else self.hit(call, entry)
+        found = self._stale(rt, call) if entry is None else self.hit(call, entry)
+        return found or await self._near(rt, call)
+
+    async def _near(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Return the answer to a call that means the same, where nothing is stored for this one."""
+        matcher = call.facts.matcher
+        if matcher is None or call.fwd != "uri-miss" or call.unreachable:
+            return None
+        found: Outcome | None = await matcher.nearest(rt, self, call)
+        return found
 
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
@@ -420,6 +429,8 @@ class Engine:
             call.refuse(late)
             return
         call.entry, call.stored = entry, True
+        if call.facts.matcher is not None:
+            await call.facts.matcher.added(rt, self, call)
 
     # What people ask for by name ---------------------------------------------------------------------------------
 

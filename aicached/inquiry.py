@@ -7,6 +7,8 @@ Law: this is for people who look, never for a call: it counts nothing, and may t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .call import Call
 from .engine import Engine
 from .entry import Entry, EntryInfo
@@ -29,13 +31,18 @@ async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
     entry, now = await engine.look(rt, call), engine.store.now()
     if entry is not None and engine.hit(call, entry) is not None:
         return explained_hit(call, entry, now)
+    if call.facts.matcher is not None and call.fwd != "stale" and not call.unreachable:
+        found = await call.facts.matcher.nearest(rt, engine, call)
+        if found is not None and call.entry is not None:
+            return replace(explained_hit(call, call.entry, now), semantic=call.decision)
+        call.detail = None
     try:
         recent = await _recent(engine, rt, call) if call.stamps is not None else None
     except StoreError:
         recent = None
     if recent is None:
         return Explanation(name, hit=False, reason="the store does not answer", key=call.digest.hex())
-    return explained_miss(call, parts, recent, now)
+    return replace(explained_miss(call, parts, recent, now), semantic=call.decision)
 
 
 async def _recent(engine: Engine, rt: Runtime, call: Call) -> dict[bytes, Entry | None]:

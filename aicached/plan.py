@@ -18,7 +18,7 @@ from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .engine import Engine
 from .entry import Entry
-from .errors import StoreError, UnkeyableArgument
+from .errors import ConfigurationError, StoreError, UnkeyableArgument
 from .flight import Landing, abandon, join, land
 from .keys.binding import check_names
 from .keys.keyer import Keyer, tag_keys
@@ -28,7 +28,7 @@ from .runtime import Outcome, Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
 
-__all__ = ["MISS", "Home", "Keyed", "Plan"]
+__all__ = ["MISS", "Home", "Keyed", "Plan", "check_semantic"]
 
 log = logging.getLogger("aicached")
 
@@ -43,6 +43,16 @@ class Keyed(NamedTuple):
     digest: bytes
     names: tuple[str, ...]
     places: tuple[bytes, ...]
+
+
+def check_semantic(keyer: Keyer) -> None:
+    """Refuse a ``semantic=`` whose text is no parameter, or does not count."""
+    rules: Any = keyer.rules
+    name = rules.semantic.text
+    check_names(keyer.binder, (name,), "semantic", keyer.subject.function)
+    counts = not keyer.chosen and name not in rules.ignore and (rules.key is None or name in rules.key)
+    if not counts:
+        raise ConfigurationError(f"semantic: {name!r} has to be in the key; here key= or ignore= leaves it out")
 
 
 class Home(Protocol):
@@ -95,6 +105,7 @@ class Plan:
             rules=policy.rules(),
             keep_arguments=home.keep_arguments,
             streak=Streak(),
+            matcher=self._matcher(),
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}
@@ -109,6 +120,14 @@ class Plan:
             and not home.require_scope
         )
         self._warn_of_twins()
+
+    def _matcher(self) -> Any:
+        if self.policy.semantic is None:
+            return None
+        check_semantic(self.keyer)
+        from .semantic.matcher import Matcher
+
+        return Matcher(self.policy.semantic, self.engine.store, self.engine.codec)
 
     def warn(self, subject: str, message: str, *args: Any) -> None:
         """Log a warning, once per subject."""

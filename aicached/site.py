@@ -16,7 +16,7 @@ from .context import AMBIENT
 from .errors import ConfigurationError
 from .keys.binding import check_names, colour_of
 from .keys.keyer import Keyer
-from .plan import MISS, Home, Keyed, Plan
+from .plan import MISS, Home, Keyed, Plan, check_semantic
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
 from .status import Counts
@@ -57,6 +57,8 @@ class Site:
             if not callable(names):
                 unknown = [name for name in names if name not in followed]
                 check_names(keyer.binder, unknown, option, keyer.subject.function)
+        if policy.semantic is not None:
+            check_semantic(keyer)
         self._plan: Plan | None = None
 
     def plan(self) -> Plan:

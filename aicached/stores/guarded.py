@@ -142,6 +142,14 @@ class GuardedStore(Store):
         with self._enter():
             return self.store.recent(recent)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        with self._enter_write():
+            self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        with self._enter():
+            return self.store.read(log, since, count)
+
     def keys(self) -> list[bytes]:
         with self._enter():
             return self.store.keys()
@@ -223,6 +231,14 @@ class GuardedStore(Store):
     async def arecent(self, recent: bytes) -> list[bytes]:
         with self._enter():
             return await self.store.arecent(recent)
+
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        with self._enter_write():
+            await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        with self._enter():
+            return await self.store.aread(log, since, count)
 
     async def akeys(self) -> list[bytes]:
         with self._enter():

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import HEAD, KEY, Head, Puts, Store, newest_first
+from .base import HEAD, KEY, Head, Puts, Store, newest_first, place
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -160,13 +160,23 @@ class SQLiteStore(Store):
     def _head(self, run: Run, key: bytes) -> Head:
         now = self.clock()
         found = run(_HEAD, (_number(key), key, now)).fetchone()
-        if found is None:
+        if found is None or not found[0]:
             return Head(None)
         return Head(found[0], None if found[1] == math.inf else found[1] - now)
 
     def _remember(self, run: Run, key: bytes, recent: bytes, limit: int) -> None:
         found = run(_FETCH, (_number(recent), recent)).fetchone()
         self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
+
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        with self._file.transaction() as run:
+            found = run(_FETCH, (_number(log), log)).fetchone()
+            number = int(found[0] if found else 0) + 1
+            self._put(run, place(log, number), data, lifetime)
+            self._put(run, log, b"%d" % number, None if lifetime is None else 2 * lifetime)
+            if number > limit:
+                gone = place(log, number - limit)
+                run(_DELETE, (_number(gone), gone))
 
     def keys(self) -> list[bytes]:
         found = bytes.fromhex(self._file.row(_KEYS, (self.clock(),))[0] or "")
@@ -206,6 +216,9 @@ class SQLiteStore(Store):
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         return self.get_many(keys)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return self.read(log, since, count)
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = self.get_many(keys)

@@ -147,7 +147,7 @@ class Matcher:
         return considered(text, near.text, near.similarity, *values)
 
     async def _entry(self, rt: Runtime, shelf: Shelf, call: Call, digest: bytes) -> Entry | None:
-        """Return a candidate's entry where it is fresh, and stands under the stamps of this call and of its own tags."""
+        """Return a candidate's entry where it is fresh, and stands under this call's stamps and those of its tags."""
         assert call.lane is not None
         data, *stamps = await rt.ask(shelf.store, "get_many", (b"v" + digest, *call.lane.stamps))
         entry = shelf.opened(data, digest)

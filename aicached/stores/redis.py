@@ -19,9 +19,10 @@ from ..errors import StoreError, WriteRefused
 from .base import HEAD, Head, Puts, Store
 from .redis_bounds import Bounds
 from .redis_listener import Listener, listener_of
+from .redis_loops import Loops
 from .redis_news import News
 from .redis_server import Server
-from .redis_wire import Loops, Wire, bulk, command, packed
+from .redis_wire import Wire, bulk, command, packed
 
 __all__ = ["RedisStore"]
 

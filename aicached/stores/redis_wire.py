@@ -1,9 +1,9 @@
 """
-Connections to a Redis server, lent to one caller at a time: to threads by a wire, to tasks by the lines of their loop.
+Connections to a Redis server, lent to one thread at a time; tasks have theirs in `redis_loops`.
 
 Law: a connection is kept only after its reply was read whole; whoever is cut short drops it, so nobody is handed
-somebody else's answer. No operation takes much longer than the time-out. No connection is used by another event loop
-or another process than the one it was made in.
+somebody else's answer. No operation takes much longer than the time-out. No connection is used by another process than
+the one it was made in.
 
 redis-py's `Redis` costs more than the round trip itself, so commands go through its `Connection` alone, which does the
 rest: addresses, TLS, passwords, replies.
@@ -11,30 +11,21 @@ rest: addresses, TLS, passwords, replies.
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 
 from ..errors import StoreError
 
-__all__ = ["Loops", "Wire", "bulk", "command", "packed"]
-
-# asyncio's own swallows cancellations before 3.11.3; redis-py depends on the other one there.
-_time_limit: Any = (asyncio if sys.version_info >= (3, 11, 3) else import_module("async_timeout")).timeout
+__all__ = ["Wire", "bulk", "command", "demoted", "packed"]
 
 _THREADS = 64  # connections of all threads together
-_LINES = 16  # connections of one event loop
 _POLL = 0.002
-_TOGETHER = 128  # readers whose keys travel in one command, so that a reply does not hold up all others
-_MGET = b"$4\r\nMGET\r\n"
 
 
 def bulk(part: bytes) -> bytes:
@@ -102,7 +93,7 @@ class Wire:
                 raise StoreError(f"all {_THREADS} connections are in use")
 
     def _take_back(self, connection: Any, error: redis.ResponseError) -> None:
-        if _demoted(error):
+        if demoted(error):
             self._discard(connection)  # a former master: connecting anew may lead to the present one
         else:
             self._idle.append(connection)
@@ -123,7 +114,7 @@ def _insist(connection: Any, request: bytes, rides: bytes) -> Any:
         return _exchange(connection, request, rides)
 
 
-def _demoted(error: redis.ResponseError) -> bool:
+def demoted(error: redis.ResponseError) -> bool:
     """Is the server a master no more? A script says so in the middle of a sentence."""
     return isinstance(error, redis.ReadOnlyError) or "-READONLY " in str(error)
 
@@ -139,248 +130,6 @@ def _exchange(connection: Any, request: bytes, rides: bytes) -> Any:
         refusal = error
     with suppress(redis.ResponseError):
         connection.read_response()
-    if refusal is not None:
-        raise refusal
-    return reply
-
-
-class Loops:
-    """Lend connections to tasks, to each from its own event loop's."""
-
-    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
-        self._make, self._timeout = make, timeout
-        self._lines: dict[asyncio.AbstractEventLoop, _Lines] = {}
-
-    def begin(self) -> None:
-        """Begin without connections, after a fork: closing the parent's would need its loop, which does not run."""
-        _inherited.extend(self._lines.values())
-        self._lines = {}
-
-    async def ask(self, request: bytes, rides: bytes = b"") -> Any:
-        """Twin of `Wire.ask`."""
-        return await (await self.lines()).ask(request, (rides,) if rides else ())
-
-    def settled(self) -> _Lines | None:
-        """Return the connections of the running loop, None where there are none yet."""
-        return self._lines.get(asyncio.get_running_loop())
-
-    async def lines(self) -> _Lines:
-        """Return the connections of the running loop."""
-        return self._lines.get(asyncio.get_running_loop()) or await self._settle()
-
-    def close(self, here: asyncio.AbstractEventLoop | None = None) -> None:
-        """Let loops other than *here* close their connections; those that do not run do so when they end."""
-        for loop, lines in list(self._lines.items()):
-            if loop is not here and loop.is_running() and self._lines.pop(loop, None) is lines:
-                ending = lines.end()
-                try:
-                    asyncio.run_coroutine_threadsafe(ending, loop)
-                except RuntimeError:  # it has ended meanwhile
-                    ending.close()
-
-    async def aclose(self) -> None:
-        here = asyncio.get_running_loop()
-        self.close(here)
-        if (lines := self._lines.pop(here, None)) is not None:
-            await lines.end()
-
-    async def _settle(self) -> _Lines:
-        """Make the connections of the running loop; nothing here suspends, so no other task comes in between."""
-        for loop in list(self._lines):
-            if loop.is_closed():
-                self._lines.pop(loop, None)
-        here = asyncio.get_running_loop()
-        self._lines[here] = lines = _Lines(self._make, self._timeout)
-        lines.holder = self._hold(here, lines)
-        await anext(lines.holder)
-        return lines
-
-    async def _hold(self, loop: asyncio.AbstractEventLoop, lines: _Lines) -> AsyncGenerator[None, None]:
-        """Close *lines* with their loop: asyncio ends the generators that are still open, this one among them."""
-        try:
-            yield
-        finally:
-            if self._lines.get(loop) is lines:
-                del self._lines[loop]
-            await lines.close()
-
-
-class _Read(NamedTuple):
-    """What one task asks for, what rides along, and where it waits."""
-
-    names: tuple[bytes, ...]
-    rides: bytes
-    reply: asyncio.Future[Any]
-
-
-class _Lines:
-    """
-    Lend connections to the tasks of one event loop; a task waits for one where all are out.
-
-    A time-out of asyncio's around each reply would cost a third of the round trip. So a sweep looks, twice per time-out
-    and only while something is out, which lines have been out for too long, and cuts them: whoever waits there is told
-    by the end of the connection.
-    """
-
-    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
-        self._make, self._timeout = make, timeout
-        self._closed = False
-        self.holder: AsyncGenerator[None, None]
-        self._loop = asyncio.get_running_loop()
-        self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
-        for _ in range(_LINES):
-            self._free.put_nowait(None)  # a place without a connection
-        self._out: dict[Any, float] = {}  # line -> when it went out
-        self._sweeps = False
-        self._reading = False  # somebody is out alone: the others gather
-        self._batch: list[_Read] = []
-        self._senders: set[asyncio.Task[None]] = set()
-
-    async def fetch(self, names: tuple[bytes, ...], rides: bytes = b"") -> Any:
-        """
-        Read what is under *names*, packed as `bulk` does: alone at once, else with all who ask in the same tick.
-
-        Args:
-            rides: a command that travels along, whose failure is nobody's; may be empty.
-
-        Returns:
-            What was there, or the exception that came instead: raised once by each of many, it would be one object
-            with all their tracebacks.
-        """
-        if not self._reading:
-            self._reading = True
-            try:
-                return await self.ask(command(_MGET, *names), (rides,) if rides else ())
-            except Exception as error:
-                return error
-            finally:
-                self._reading = False
-        reply = self._loop.create_future()
-        self._batch.append(_Read(names, rides, reply))
-        if len(self._batch) == 1:
-            # It starts when everybody who is to run in this tick has asked.
-            sender = self._loop.create_task(self._send())
-            self._senders.add(sender)
-            sender.add_done_callback(self._senders.discard)
-        return await reply
-
-    async def _send(self) -> None:
-        waiting, self._batch = self._batch, []
-        try:
-            while waiting:
-                await self._send_some(waiting[:_TOGETHER])
-                del waiting[:_TOGETHER]
-        finally:
-            for read in waiting:  # the loop is ending
-                read.reply.cancel()
-
-    async def _send_some(self, waiting: Sequence[_Read]) -> None:
-        places: dict[bytes, int] = {}  # most of them ask for the same stamps
-        for read in waiting:
-            for name in read.names:
-                places.setdefault(name, len(places))
-        try:
-            rides = [read.rides for read in waiting if read.rides]
-            found: Any = await self.ask(command(_MGET, *places), rides)
-        except Exception as error:
-            found = error
-        for names, _, reply in waiting:
-            if not reply.done():
-                told = found if isinstance(found, Exception) else [found[places[name]] for name in names]
-                reply.set_result(told)
-
-    async def ask(self, request: bytes, rides: Sequence[bytes] = ()) -> Any:
-        line = (self._free.get_nowait() if not self._free.empty() else await self._wait()) or self._make()
-        try:
-            if line.is_connected:
-                reply = await self._watched(line, request, rides)
-            else:
-                async with _time_limit(self._timeout):
-                    reply = await _aexchange(line, request, rides)
-        except redis.ResponseError as error:
-            await self._take_back(line, _demoted(error))
-            raise
-        except BaseException:
-            await self._take_back(line, True)
-            raise
-        if self._closed:
-            await self._take_back(line, True)
-        else:
-            self._free.put_nowait(line)
-        return reply
-
-    async def _watched(self, line: Any, request: bytes, rides: Sequence[bytes]) -> Any:
-        """Twin of `_insist`, on a line that the sweep cuts when it is late."""
-        self._out[line] = self._loop.time()
-        if not self._sweeps:
-            self._sweeps = True
-            self._loop.call_later(self._timeout / 2, self._sweep)
-        try:
-            return await _aexchange(line, request, rides)
-        except redis.ConnectionError:
-            if line not in self._out:
-                raise asyncio.TimeoutError from None
-            await line.disconnect(nowait=True)
-            async with _time_limit(self._timeout):
-                return await _aexchange(line, request, rides)
-        finally:
-            self._out.pop(line, None)
-
-    def _sweep(self) -> None:
-        due = self._loop.time() - self._timeout
-        for line, since in list(self._out.items()):
-            if since <= due:
-                del self._out[line]
-                line.cut()
-        self._sweeps = bool(self._out)
-        if self._sweeps:
-            self._loop.call_later(self._timeout / 2, self._sweep)
-
-    async def close(self) -> None:
-        self._closed = True
-        lines = [self._free.get_nowait() for _ in range(self._free.qsize())]
-        for line in lines:
-            self._free.put_nowait(None)  # for those who wait, or come in the meantime
-            if line is not None:
-                with suppress(redis.RedisError):
-                    await line.disconnect()
-
-    async def end(self) -> None:
-        """Close, from within their loop."""
-        await self.holder.aclose()
-
-    async def _wait(self) -> Any:
-        try:
-            async with _time_limit(self._timeout):
-                return await self._free.get()
-        except asyncio.TimeoutError:
-            raise StoreError(f"all {_LINES} connections of this event loop are in use") from None
-
-    async def _take_back(self, line: Any, broken: bool) -> None:
-        if broken or self._closed:
-            self._free.put_nowait(None)
-            await line.disconnect(nowait=True)
-        else:
-            self._free.put_nowait(line)
-
-
-_inherited: list[_Lines] = []
-
-
-async def _aexchange(line: Any, request: bytes, rides: Sequence[bytes]) -> Any:
-    """Twin of `_exchange`."""
-    if not rides:
-        await line.send_packed_command(request, check_health=False)
-        return await line.read_response()
-    await line.send_packed_command(b"".join((request, *rides)), check_health=False)
-    refusal = None
-    try:
-        reply = await line.read_response()
-    except redis.ResponseError as error:
-        refusal = error
-    for _ in rides:
-        with suppress(redis.ResponseError):
-            await line.read_response()
     if refusal is not None:
         raise refusal
     return reply

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
-import cashews
 import msgpack
 import redis
 import redis.asyncio
-from dogpile.cache import make_region
 from measure import Bench, Chat, afresh, answer, chat, json_key, one_cpu
 
 from aicached import Cache, ai_cached
@@ -57,11 +56,15 @@ def by_hand_async(client: redis.asyncio.Redis) -> Callable[..., Any]:
 
 
 def by_dogpile(url: str) -> Callable[..., Any]:
+    from dogpile.cache import make_region
+
     region = make_region().configure("dogpile.cache.redis", expiration_time=DAY, arguments={"url": url})
     return lambda **chat: region.get_or_create("dogpile " + json_key(chat), lambda: ask(**chat))
 
 
 def by_cashews(url: str, **options: Any) -> tuple[Any, Callable[..., Any]]:
+    import cashews
+
     cache = cashews.Cache()
     cache.setup(url, **options)
 
@@ -104,33 +107,29 @@ class RedisHits(Bench):
 
 def sync_rows(bench: RedisHits, url: str) -> None:
     with Cache(url) as cache, redis.Redis.from_url(url) as client:
-        cached = ai_cached(ask, cache=cache, ttl="1d")
-        ours = {"aicached": cached, "dogpile": by_dogpile(url), "redis-py GET, by hand": by_hand(client)}
-        bench.race("Redis, sync", ours)
+        theirs = {"dogpile": by_dogpile(url)} if find_spec("dogpile") else {}
+        hand = {"redis-py GET, by hand": by_hand(client)}
+        bench.race("Redis, sync", {"aicached": ai_cached(ask, cache=cache, ttl="1d"), **theirs, **hand})
 
 
 def async_rows(bench: RedisHits, url: str) -> None:
     run = bench.loop.run_until_complete
     client, cache, near = redis.asyncio.Redis.from_url(url, max_connections=1000), Cache(url), Cache(url, near=True)
-    theirs, cached = by_cashews(url)
-    hand, ours = by_hand_async(client), ai_cached(aask, cache=cache, ttl="1d")
-    bench.race("Redis, async, alone", {"aicached": ours, "cashews": cached, "redis.asyncio GET, by hand": hand})
+    closing = [client.aclose, cache.aclose, near.aclose]
+    theirs, beside = dict[str, Any](), dict[str, Any]()
+    if find_spec("cashews"):
+        for found, name, options in ((theirs, "cashews", {}), (beside, "cashews, client side", {"client_side": True})):
+            made, found[name] = by_cashews(url, **options)
+            closing.append(made.close)
+    ours, hand = ai_cached(aask, cache=cache, ttl="1d"), by_hand_async(client)
+    contenders = {"aicached": ours, **theirs, "redis.asyncio GET, by hand": hand}
+    bench.race("Redis, async, alone", contenders)
     bench.at_once = True
-    bench.race(
-        "Redis, async, all at once, per call",
-        {"aicached": ours, "cashews": cached, "redis.asyncio GET, by hand": hand},
-    )
+    bench.race("Redis, async, all at once, per call", contenders)
     bench.at_once = False
-    side, beside = by_cashews(url, client_side=True)
-    bench.race(
-        "near tier over Redis, async",
-        {"aicached, near=True": ai_cached(aask, cache=near, ttl="1d"), "cashews, client side": beside},
-    )
-    for each in (theirs, side):
-        run(each.close())
-    run(client.aclose())
-    run(cache.aclose())
-    run(near.aclose())
+    bench.race("near tier over Redis, async", {"aicached, near=True": ai_cached(aask, cache=near, ttl="1d"), **beside})
+    for close in closing:
+        run(close())
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ from .errors import (
 )
 from .explain import Explanation
 from .keys.canonical import register_key
-from .status import CacheInfo, CacheStatus, Usage
+from .savings import Savings, calculate_savings
+from .status import CacheInfo, CacheStatus, Stats, Usage
 
 __version__ = "0.1.0"
 
@@ -39,12 +40,15 @@ __all__ = [
     "Entry",
     "EntryInfo",
     "Explanation",
+    "Savings",
+    "Stats",
     "StoreError",
     "StoreUnavailable",
     "UnkeyableArgument",
     "UnstorableValue",
     "Usage",
     "ai_cached",
+    "calculate_savings",
     "configure",
     "current_call",
     "mode",

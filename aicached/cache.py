@@ -7,6 +7,7 @@ hand is one of its own. The default is looked up at each call, and can be replac
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 from .codec.envelope import Codec
 from .context import forget_process_mode, valid_scope
+from .counters import Ledger
 from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
@@ -24,9 +26,9 @@ from .inquiry import entries
 from .keys.keyer import stamp_key
 from .policy import declare, plain, seconds
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
-from .savings import Prices, checked_prices
+from .savings import Prices, Savings, checked_prices
 from .site import Site
-from .status import CacheStatus, Counts
+from .status import CacheStatus, Counts, Stats
 from .stores import Store, open_store
 from .stores.embedded import embedded_store, project_folder
 from .stores.guarded import GuardedStore
@@ -105,6 +107,7 @@ class Cache:
         guarded = GuardedStore(self.store)
         near = self.store if not self.store.blocking else guarded if self.store.reads_inline else None
         self.engine = Engine(guarded, codec, near)
+        self.ledger = Ledger(guarded, self.namespace)
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
@@ -162,12 +165,44 @@ class Cache:
             raise ConfigurationError("entries(): limit takes a whole number, 1 or more, not None")
         return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
+    def stats(self) -> Stats:
+        """
+        Return what the calls of all processes came to, by function; calls of a moment ago in other processes are late.
+
+        Raises:
+            StoreError: the store is in trouble.
+        """
+        return self.ledger.stats()
+
+    async def astats(self) -> Stats:
+        """Twin of `stats`."""
+        return await asyncio.to_thread(self.stats)
+
+    def savings(self, since: Any = None) -> Savings:
+        """
+        Return what hits saved, in all processes: calls, tokens, dollars and seconds.
+
+        Args:
+            since: a date or datetime; or how long ago, in seconds, as a timedelta, or as ``"30d"``: from the beginning
+                of that day on (UTC); 400 days are kept. None = all there was.
+
+        Raises:
+            StoreError: the store is in trouble.
+        """
+        return self.ledger.savings(since)
+
+    async def asavings(self, since: Any = None) -> Savings:
+        """Twin of `savings`."""
+        return await asyncio.to_thread(self.savings, since)
+
     def close(self) -> None:
         """Let go of files and connections; a call after this opens them anew."""
+        self.ledger.flush()
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
+        await self.ledger.aflush()
         await ASYNCIO.ask(self.engine.store, "close")
 
     def __enter__(self) -> Cache:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import StoreError
@@ -56,6 +56,18 @@ def _committing(key: bytes, data: bytes, lifetime: float | None, recent: bytes, 
     return _packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, ms, key, b"%d" % limit)
 
 
+def _adding(key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> bytes:
+    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+    pairs = [part for name, amount in amounts.items() for part in (name.encode(), b"%d" % amount)]
+    return _packed(b"EVAL", _ADD, b"1", _name(key), ms, *pairs)
+
+
+def _totals(reply: Any) -> dict[str, int]:
+    """Return the sums in a reply to HGETALL: a list under protocol 2, a dict under protocol 3."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {name.decode(errors="replace"): int(number) for name, number in pairs if number.lstrip(b"-").isdigit()}
+
+
 def _scanning(cursor: bytes) -> bytes:
     return _packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
 
@@ -71,6 +83,12 @@ if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET',
 redis.call('LREM', KEYS[2], 0, ARGV[3])
 redis.call('LPUSH', KEYS[2], ARGV[3])
 redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
+"""
+
+# In one script: sums that were renewed in part would count twice after a repetition.
+_ADD = b"""
+for at = 2, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
+if ARGV[1] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 """
 
 
@@ -129,6 +147,12 @@ class RedisStore(Store):
             if cursor == b"0":
                 return list(dict.fromkeys(_values(found)))
 
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        self._ask(_adding(key, amounts, lifetime))
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        return _totals(self._ask(_packed(b"HGETALL", _name(key))))
+
     def delete(self, key: bytes) -> None:
         self._ask(_deleting(key))
 
@@ -159,6 +183,12 @@ class RedisStore(Store):
     async def arecent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = await self._aask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        await self._aask(_adding(key, amounts, lifetime))
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        return _totals(await self._aask(_packed(b"HGETALL", _name(key))))
 
     async def adelete(self, key: bytes) -> None:
         await self._aask(_deleting(key))

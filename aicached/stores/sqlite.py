@@ -14,13 +14,13 @@ import os
 import struct
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import KEY, Store, newest_first
+from .base import KEY, Store, added, newest_first
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -130,6 +130,11 @@ class SQLiteStore(Store):
             self._put(run, key, data, lifetime)
             found = run(_FETCH, (_number(recent), recent)).fetchone()
             self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._file.transaction() as run:
+            found = run(f"{_FETCH} and gone > ?", (_number(key), key, self.clock())).fetchone()
+            self._put(run, key, added(found[0] if found else None, amounts), lifetime)
 
     def keys(self) -> list[bytes]:
         found = bytes.fromhex(self._file.row(_KEYS, (self.clock(),))[0] or "")

@@ -25,6 +25,7 @@ from .errors import ConfigurationError
 from .inquiry import entries
 from .keys.keyer import stamp_key
 from .policy import declare, plain, seconds
+from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, Savings, checked_prices
 from .site import Site
@@ -196,12 +197,18 @@ class Cache:
         return await asyncio.to_thread(self.savings, since)
 
     def close(self) -> None:
-        """Let go of files and connections; a call after this opens them anew."""
+        """
+        Let go of files and connections; a call after this opens them anew.
+
+        Refreshes that run behind callers have five seconds to end.
+        """
+        REFRESHES.settle(self.engine.address)
         self.ledger.flush()
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
+        await REFRESHES.asettle(self.engine.address)
         await self.ledger.aflush()
         await ASYNCIO.ask(self.engine.store, "close")
 

@@ -17,6 +17,7 @@ from .entry import Entry
 from .flight import Flight
 from .keys.keyer import Keyer
 from .keys.lanes import Lane
+from .lease import Lease
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts, Usage
@@ -116,10 +117,12 @@ class Call:
     __slots__ = (
         "allowed",
         "args",
+        "behind",
         "changed",
         "collapsed",
         "copy",
         "current",
+        "deputy",
         "detail",
         "digest",
         "entry",
@@ -132,11 +135,15 @@ class Call:
         "keyed",
         "kwargs",
         "lane",
+        "lease",
         "mode",
+        "ordered",
         "origin_seconds",
         "parts",
         "refused",
+        "seen",
         "shown",
+        "stale",
         "stamps",
         "store_seconds",
         "stored",
@@ -177,6 +184,16 @@ class Call:
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: Under which it computes; None where processes do not share this computation.
+        self.lease: Lease | None = None
+        #: First bytes of the value that its look-up found, of whatever use that was.
+        self.seen: bytes | None = None
+        #: It is a refresh that nobody waits for.
+        self.behind = False
+        #: It computes beside somebody who takes too long.
+        self.deputy = False
+        #: The answer was put here, and stands over whatever is computed.
+        self.ordered = False
         #: The store has failed this call once, and is not asked again.
         self.unreachable = False
         self.collapsed = False
@@ -185,8 +202,16 @@ class Call:
         self.shown = b""
         #: What failed in the store; counted at the end, where the call is one that counts.
         self.errors = 0
-        self.hit = self.stored = self.refused = self.changed = False
+        self.hit = self.stale = self.stored = self.refused = self.changed = False
         self.store_seconds = self.origin_seconds = 0.0
+
+    def repeated(self) -> Call:
+        """Return the same call once more, to be made behind the caller of this one."""
+        about = (self.facts, self.function, self.args, self.kwargs, self.mode, self.lane, self.digest)
+        made = Call(*about, self.keyed, self.allowed)
+        made.behind, made.fwd, made.seen, made.stamps = True, "stale", self.seen, self.stamps
+        made.current.stale = self.current.stale
+        return made
 
     def digest_again(self) -> bytes:
         """Make the digest anew, to see whether the arguments have changed."""
@@ -217,6 +242,7 @@ class Call:
         counts.errors += self.errors
         if hit and self.entry is not None:
             counts.hits += 1
+            counts.stale += self.stale
             save(counts, self.entry)
         elif self.fwd == "bypass":
             counts.bypassed += 1

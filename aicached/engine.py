@@ -7,7 +7,8 @@ answer or the origin's own exception: a store that fails is a miss, and between 
 call nothing may raise, since the answer is paid for.
 
 Law: one order, for every call. Look up, judge, mint the stamps that are missing (before the origin, so that a clearing
-during the computation wins), make the key again (each attempt), call, ask the rules, encode, commit, count.
+during the computation wins), take the lease, make the key again (each attempt), call, ask the rules, encode, commit,
+count.
 """
 
 from __future__ import annotations
@@ -17,26 +18,36 @@ from contextvars import Token
 from functools import partial
 from typing import Any
 
-from .call import Call
+from . import claims
+from .call import Call, spend
 from .codec.envelope import Codec
 from .codec.values import Undecodable, decode
 from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry
-from .errors import StoreError
-from .flight import cancel_joins
+from .errors import StoreError, WriteRefused
+from .flight import abandon, cancel_joins
+from .holdoff import HoldOffs
 from .keeping import entry_of, measure, note, objection
 from .keys.lanes import Lane
-from .policy import FRESH, judge
+from .lease import MINE, OUTAGE, PASS, version_of
+from .policy import FRESH, judge, rescues, revalidates
+from .refreshes import REFRESHES
+from .renewal import RENEWALS
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
 from .stores.base import Store
+from .turns import new_lease, take_turn
 
 __all__ = ["Engine"]
 
 #: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
 RECENT = 64
+#: How often a call takes its turn again, as it finds a value that is of no use to it.
+_TURNS = 10
+#: Why an answer comes too late to be stored; see `claims.commit`.
+_LATE = ("outdated", "overtaken")
 
 
 class Engine:
@@ -54,6 +65,7 @@ class Engine:
         self.codec = codec
         self.near = near
         self.address = store.address
+        self.holdoffs = HoldOffs()
 
     # A hit without a coroutine -----------------------------------------------------------------------------------
 
@@ -93,9 +105,11 @@ class Engine:
         return await steps.alone()
 
     async def _found(self, rt: Runtime, call: Call) -> Outcome | None:
-        """Return the stored answer, None where there is none or the mode does not read."""
-        entry = await self.look(rt, call) if call.mode.reads else None
-        return None if entry is None else self.hit(call, entry)
+        """Return the stored answer, None where there is none that may be served or the mode does not read."""
+        if not call.mode.reads:
+            return None
+        entry = await self.look(rt, call)
+        return self._stale(rt, call) if entry is None else self.hit(call, entry)
 
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
@@ -106,6 +120,7 @@ class Engine:
             self._store_failed(call, error)
             return None
         data, *call.stamps = found
+        call.current.stale, call.seen = None, None if self.store.opened else version_of(data)
         entry = self.opened(data, call.digest)
         if data is not None and entry is None:
             call.errors += 1
@@ -137,12 +152,128 @@ class Engine:
         return True, value
 
     async def _load(self, rt: Runtime, call: Call) -> Outcome:
+        """Compute the answer and keep it; or find that another process has done so."""
+        if self.holdoffs.holds(call.digest, self.store.now()) and (stale := self._rescue(call, "held off")) is not None:
+            return stale
         if call.mode.stores:
             await self._mint(rt, call)
             note(call)
+        if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
+            return await self._compute(rt, call)
+        call.lease = new_lease(rt, self.store, call)
+        try:
+            return await self._turn(rt, call) or await self._compute(rt, call)
+        except BaseException:
+            if call.lease is not None:
+                RENEWALS.give_up(call.lease)
+            raise
+
+    async def _turn(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Take the lease; return an answer where another process has found one, None where this one computes."""
+        lease = call.lease
+        assert lease is not None
+        for _ in range(_TURNS):
+            try:
+                met = await take_turn(rt, partial(self._ask, rt, call), call, lease, waits=not call.behind)
+            except StoreError as error:
+                call.lease = None
+                RENEWALS.give_up(lease)
+                self._store_failed(call, error)
+                return None
+            if met == MINE:
+                RENEWALS.add(lease)
+            if met in (MINE, PASS):
+                return None
+            if (found := await self._elsewhere(rt, call, met)) is not None:
+                return found
+            lease.seen = call.seen
+        return None
+
+    async def _elsewhere(self, rt: Runtime, call: Call, met: bytes) -> Outcome | None:
+        """Return the answer that a claim has met with, None where it has to be made again."""
+        assert call.lease is not None
+        if call.behind:  # somebody else sees to it
+            if call.flight is not None:
+                abandon(call.flight)
+            return True, None
+        if met == OUTAGE:
+            return self._rescue(call, "held off")
+        found = await self._found(rt, call)
+        if found is None:
+            await self._mint(rt, call)
+        elif call.lease.rival is not None:
+            call.collapsed, call.hit = True, False
+        return found
+
+    async def _compute(self, rt: Runtime, call: Call) -> Outcome:
+        """Ask the origin, keep what it answers; where it fails, a stale answer may do."""
         outcome = await self._origin(rt, call)
-        if outcome[0]:
-            await self.keep(rt, call, outcome[1])
+        ok, value = outcome
+        down = not ok and (call.behind or (self._rescues(call) and transient(value)))
+        if ok:
+            self.holdoffs.end(call.digest)
+            await self.keep(rt, call, value)
+        elif down:
+            self.holdoffs.begin(call.digest, self.store.now())
+        await self._give_back(rt, call, failed=not ok, down=down)
+        return (self._rescue(call, type(value).__name__) if down else None) or outcome
+
+    async def _give_back(self, rt: Runtime, call: Call, *, failed: bool, down: bool) -> None:
+        """Let others have the lease of a computation that is over, unless the commit has done so."""
+        lease = call.lease
+        if lease is None:
+            return
+        RENEWALS.drop(lease)
+        if call.stored or call.unreachable:
+            if not call.stored:
+                RENEWALS.give_up(lease)
+            return
+        word = None if call.detail in _LATE else lease.ending(failed, down)
+        try:
+            await claims.release(partial(self._ask, rt, call), lease, word)
+        except StoreError as error:
+            self._store_failed(call, error)
+
+    # Stale answers -----------------------------------------------------------------------------------------------
+
+    def _stale(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Return a stale answer that may be served while it is refreshed, and see to it that it is."""
+        entry, policy = call.current.stale, call.facts.policy
+        if entry is None or not revalidates(entry, policy, self.store.now()):
+            return None
+        outcome = self._served(call, entry, "stale")
+        if outcome is None or not call.mode.stores or self.holdoffs.holds(call.digest, self.store.now()):
+            return outcome
+        again = call.repeated()
+        if REFRESHES.start(rt, (self.address, call.digest), lambda: self._refresh(rt, again)):
+            return outcome
+        call.hit, call.stale, call.entry = False, False, None
+        return None
+
+    async def _refresh(self, rt: Runtime, call: Call) -> None:
+        """Compute again what somebody was served stale."""
+        ok, value = await fly(rt, call, self.address, Steps(_nothing, partial(self._load, rt, call)))
+        counts = call.facts.counts
+        spend(counts, call.origin_seconds, call.usage)
+        counts.stored += call.stored
+        counts.errors += call.errors
+        if not ok:
+            call.facts.warn(
+                "refresh", "%s: a refresh behind its callers raised %s", call.facts.name, type(value).__name__
+            )
+
+    def _rescues(self, call: Call) -> bool:
+        """Is there a stale answer that may be served if the origin fails?"""
+        entry = call.current.stale
+        return entry is not None and rescues(entry, call.facts.policy, self.store.now())
+
+    def _rescue(self, call: Call, why: str) -> Outcome | None:
+        return self._served(call, call.current.stale, f"stale: {why}") if self._rescues(call) else None
+
+    def _served(self, call: Call, entry: Entry | None, detail: str) -> Outcome | None:
+        outcome = None if entry is None else self.hit(call, entry)
+        if outcome is not None:
+            call.stale, call.detail = True, detail
         return outcome
 
     async def _mint(self, rt: Runtime, call: Call) -> None:
@@ -173,14 +304,21 @@ class Engine:
                 call.changed = _changed(call)
             return await rt.call(call.function, call.args, call.kwargs)
 
-        option = call.facts.policy.retry
+        option, longest = call.facts.policy.retry, call.facts.policy.max_compute
         if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
-            return await rt.again(option, None, attempt)
+            return await rt.again(option, None, attempt, longest)
+        started = rt.monotonic()
         ok, value = await attempt()
         once = option is False or (option == 1 and option is not True)  # since True == 1
-        if ok or once or not transient(value) or (option is True and call.facts.retries_by_itself()):
+        if (
+            ok
+            or once
+            or self._rescues(call)
+            or not transient(value)
+            or (option is True and call.facts.retries_by_itself())
+        ):
             return ok, value
-        return await rt.again(option, value, attempt)
+        return await rt.again(option, value, attempt, longest - (rt.monotonic() - started))
 
     # Keeping the answer ------------------------------------------------------------------------------------------
 
@@ -191,7 +329,7 @@ class Engine:
         if entry is None or call.stamps is None or not call.mode.stores:
             return
         if call.flight is not None and call.flight.outdated:
-            call.detail = "outdated"
+            call.refuse("outdated")
             return
         try:
             await self._commit(rt, call, entry)
@@ -200,7 +338,14 @@ class Engine:
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
-        await self._ask(rt, call, "commit", call.key, data, entry.ttl, call.facts.keyer.recent, RECENT)
+        ask, lease, recent = partial(self._ask, rt, call), call.lease, call.facts.keyer.recent
+        if lease is None:
+            await ask("commit", call.key, data, entry.lifetime, recent, RECENT)
+        elif call.ordered:
+            await claims.order(ask, lease, (data, entry.lifetime), recent, RECENT)
+        elif (late := await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT)) is not None:
+            call.refuse(late)
+            return
         call.entry, call.stored = entry, True
 
     # What people ask for by name ---------------------------------------------------------------------------------
@@ -215,8 +360,13 @@ class Engine:
         if call.lane is None:
             return
         cancel_joins(key=(self.address, call.digest))
+        ask = partial(self._ask, rt, call)
         try:
-            await self._ask(rt, call, "delete", call.key)
+            if self.store.swaps:
+                with suppress(WriteRefused):  # a full store still forgets
+                    await claims.order(ask, new_lease(rt, self.store, call), None)
+                    return
+            await ask("delete", call.key)
         except StoreError:
             call.facts.counts.errors += 1
 
@@ -224,6 +374,9 @@ class Engine:
         """Keep *value* as the answer to this call; tell whether it was kept."""
         if call.lane is None:
             return False
+        cancel_joins(key=(self.address, call.digest))
+        if self.store.swaps:
+            call.lease, call.ordered = new_lease(rt, self.store, call), True
         await self._mint(rt, call)
         note(call)
         await self.keep(rt, call, value)
@@ -240,10 +393,10 @@ class Engine:
 
     # Asking, failing, telling ------------------------------------------------------------------------------------
 
-    async def _ask(self, rt: Runtime, call: Call, verb: str, *args: Any) -> Any:
+    async def _ask(self, rt: Runtime, call: Call, verb: str, *args: Any, **kwargs: Any) -> Any:
         started = rt.monotonic()
         try:
-            return await rt.ask(self.store, verb, *args)
+            return await rt.ask(self.store, verb, *args, **kwargs)
         finally:
             call.store_seconds += rt.monotonic() - started
 
@@ -270,6 +423,10 @@ def _changed(call: Call) -> bool:
         return call.digest_again() != call.digest
     except Exception:  # no longer keyable
         return True
+
+
+async def _nothing() -> None:
+    """Find nothing: who refreshes knows what is there."""
 
 
 def _reset(token: Token[CurrentCall | None]) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Flight",
     "Landing",
     "abandon",
+    "behind",
     "board",
     "cancel_joins",
     "clone",
@@ -46,13 +47,13 @@ class Landing(NamedTuple):
             ``"empty"`` (each waiter computes for himself) or ``"abandoned"`` (one of the waiters leads).
         content: see *kind*.
         hit: was it answered from the store?
-        stored: was the new answer kept?
+        stale: with what is no longer fresh?
     """
 
     kind: str
     content: Any = None
     hit: bool = False
-    stored: bool = False
+    stale: bool = False
 
 
 EMPTY, ABANDONED = Landing("empty"), Landing("abandoned")
@@ -125,12 +126,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_remake_after_fork)
 
 
-def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False) -> tuple[Flight | None, bool]:
+def behind(key: Key) -> Key:
+    """Return the key of the flight that refreshes, behind its callers, what they get stale."""
+    return key[0], b"r" + key[1]
+
+
+def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: bool = True) -> tuple[Flight | None, bool]:
     """
     Return the flight to wait for, or a new one to lead.
 
+    Args:
+        stamps, newest: as `Flight` takes them.
+        lead: False: only wait; begin nothing.
+
     Returns:
-        ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing.
+        ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing;
+        ``(None, False)`` where there is none and none was begun.
     """
     mine = [flight for flight in LEADING.get() if flight.landing is None]
     with _lock:
@@ -142,8 +153,11 @@ def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False) -> tuple[
             for each in mine:
                 each.waits_for.append(there)
             return there, False
-        if there is not None:
-            there.outdated = True
+        if not lead:
+            return None, False
+        for old in (there, _table.get(behind(key)) if newest else None):
+            if old is not None:
+                old.outdated = True
         made = _table[key] = Flight(key, stamps, newest=newest)
         return made, True
 
@@ -212,9 +226,10 @@ def abandon(flight: Flight) -> None:
 
 def cancel_joins(*, key: Key | None = None, stamp: bytes | None = None) -> None:
     """See to it that nobody joins, and nothing is stored by, the flights of an entry, or of what a stamp stands for."""
+    keys = () if key is None else (key, behind(key))
     with _lock:
         for flight in list(_table.values()):
-            if flight.key == key or stamp in flight.stamps:
+            if flight.key in keys or stamp in flight.stamps:
                 flight.outdated = True
                 del _table[flight.key]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import random
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,7 @@ from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
 from .errors import ConfigurationError, UnstorableValue
 from .keys.keyer import WORDS
-from .policy import names_of
+from .policy import jittered, names_of
 from .savings import usage_of
 from .status import Usage
 
@@ -90,12 +91,12 @@ def _entry(call: Call, value: Any, now: float) -> Entry | None:
     if why is not None or not call.mode.stores:
         return None
     assert call.copy is not None
-    ttl = _lifetime(call, value)
-    if ttl == 0:
+    ttl, windows = _lifetime(call, value), call.facts.policy.windows
+    if ttl is not None and ttl <= 0 and not (ttl == 0 and any(windows)):
         call.refuse("ttl=0")
         return None
     made = call.copy
-    return Entry(made.version, now, ttl, (0.0, 0.0), "value", _meta(call), made.payload, made.whole)
+    return Entry(made.version, now, ttl, windows, "value", _meta(call), made.payload, made.whole)
 
 
 def _share(call: Call, value: Any, now: float) -> str | None:
@@ -136,10 +137,10 @@ def _lifetime(call: Call, value: Any) -> float | None:
         bad = isinstance(error, ConfigurationError)  # whose text would quote what a callback returned
         why = "its ttl is no duration" if bad else f"ttl raised {type(error).__name__}"
         facts.warn("ttl", "%s: not stored, %s", facts.name, why)
-        return 0.0
-    if ttl == 0 and callable(facts.policy.ttl):
+        return -1.0
+    if ttl is not None and ttl <= 0 and callable(facts.policy.ttl) and not any(facts.policy.windows):
         facts.warn("ttl", "%s: ttl= returned None or 0, so the answer is not stored", facts.name)
-    return ttl
+    return jittered(ttl, random.random())
 
 
 def _payload(call: Call, value: Any) -> bytes:

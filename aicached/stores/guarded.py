@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
-from .base import Store
+from .base import Head, Puts, Store
 
 __all__ = ["GuardedStore"]
 
@@ -98,6 +98,7 @@ class GuardedStore(Store):
         self.blocking = store.blocking
         self.reads_inline = store.reads_inline
         self.opened = store.opened
+        self.swaps, self.poll = store.swaps, store.poll
         self._failures = 0
         self._retry_at: float | None = None  # None: the breaker is closed
         self._pause = _FIRST_PAUSE
@@ -162,6 +163,18 @@ class GuardedStore(Store):
         with self._enter():
             self.store.renew(key)
 
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        with self._enter_swap(expected):
+            return self.store.swap(expected, puts, recent, limit, news)
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        return self.store.watch(key, wake)
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self.store.unwatch(key, wake)
+
     def close(self) -> None:
         with self._reads:
             self.store.close()
@@ -210,6 +223,12 @@ class GuardedStore(Store):
         with self._enter():
             await self.store.arenew(key)
 
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        with self._enter_swap(expected):
+            return await self.store.aswap(expected, puts, recent, limit, news)
+
     async def aclose(self) -> None:
         with self._reads:
             await self.store.aclose()
@@ -226,6 +245,10 @@ class GuardedStore(Store):
         if self._refused_until is not None and self.clock() < self._refused_until:
             raise WriteRefused(f"store {self.address} took no writes a moment ago")
         return self._writes if self._retry_at is None else self._try()
+
+    def _enter_swap(self, expected: Mapping[bytes, bytes | None]) -> _Pass:
+        # One that expects nothing is an order, such as to forget: it does not pause with the writes.
+        return self._enter_write() if expected else self._enter()
 
     def _try(self) -> _Pass:
         """Let one caller through when the pause is over; the others find the next try in the future."""

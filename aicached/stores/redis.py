@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import StoreError
-from .base import Store
+from .base import HEAD, Head, Puts, Store
+from .redis_news import News
 from .redis_server import Server
 from .redis_wire import Loops, Wire
 
@@ -26,6 +27,11 @@ _STAMP_BYTES = 16
 
 def _name(key: bytes) -> bytes:
     return b"ac1:%b:{%b}" % (key[:1], key[1:].hex().encode())
+
+
+def channel(key: bytes) -> bytes:
+    """Return the name of the channel that carries the news of a key."""
+    return b"ac1:c:{%b}" % key[1:].hex().encode()
 
 
 def _packed(*parts: bytes) -> bytes:
@@ -52,8 +58,30 @@ def _minting(key: bytes) -> bytes:
 
 
 def _committing(key: bytes, data: bytes, lifetime: float | None, recent: bytes, limit: int) -> bytes:
-    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
-    return _packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, ms, key, b"%d" % limit)
+    return _packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, _milliseconds(lifetime), key, b"%d" % limit)
+
+
+def _swapping(expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes, limit: int, news: bytes) -> bytes:
+    names, said = [*map(_name, expected), *map(_name, puts)], [b"%d" % len(expected)]
+    said += [head or b"" for head in expected.values()]
+    for put in puts.values():
+        data, lifetime = put or (b"", None)
+        said += [data, _milliseconds(lifetime)]
+    if recent:
+        names.append(_name(recent))
+        said += [next(iter(puts)), b"%d" % limit]
+    return _packed(b"EVAL", _SWAP, b"%d" % len(names), *names, *said, channel(news) if news else b"")
+
+
+def _milliseconds(lifetime: float | None) -> bytes:
+    return b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+
+
+def _heads(found: list[Any] | None) -> list[Head] | None:
+    if found is None:
+        return None
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [Head(None) if ms == -2 else Head(data, None if ms < 0 else ms / 1000) for data, ms in pairs]
 
 
 def _adding(key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> bytes:
@@ -84,6 +112,33 @@ redis.call('LREM', KEYS[2], 0, ARGV[3])
 redis.call('LPUSH', KEYS[2], ARGV[3])
 redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
 """
+#: Compare heads, then write. What is of another type than ours counts as nothing, and is written over. The times of
+#: life are the server's own, so that no client's clock has a say in who holds a lease.
+_SWAP = b"""
+local n, found, same = tonumber(ARGV[1]), {}, true
+for i = 1, n do
+  local head = redis.pcall('GETRANGE', KEYS[i], 0, %d)
+  local left = redis.call('PTTL', KEYS[i])
+  if type(head) ~= 'string' then head, left = '', -2 end
+  local want = ARGV[i + 1]
+  if string.sub(head, 1, #want) ~= want or (want == '' and left ~= -2) then same = false end
+  found[2 * i - 1], found[2 * i] = head, left
+end
+if not same then return found end
+local at, last = n + 2, #ARGV
+for i = n + 1, #KEYS do
+  if string.sub(KEYS[i], 1, 6) == 'ac1:e:' then  -- the list of a function's recent keys
+    redis.call('LREM', KEYS[i], 0, ARGV[at])
+    redis.call('LPUSH', KEYS[i], ARGV[at])
+    redis.call('LTRIM', KEYS[i], 0, ARGV[at + 1] - 1)
+  elseif ARGV[at] == '' then redis.call('DEL', KEYS[i])
+  elseif ARGV[at + 1] == '' then redis.call('SET', KEYS[i], ARGV[at])
+  else redis.call('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1]) end
+  at = at + 2
+end
+if ARGV[last] ~= '' then redis.call('PUBLISH', ARGV[last], '1') end
+return false
+""" % (HEAD - 1)
 
 # In one script: sums that were renewed in part would count twice after a repetition.
 _ADD = b"""
@@ -108,6 +163,9 @@ class RedisStore(Store):
         options: more options of redis-py's `Connection`; what stands in the url wins.
     """
 
+    swaps = True
+    poll = (0.05, 1.0)
+
     def __init__(
         self, url: str, *, timeout: float = 0.25, clock: Callable[[], float] = time.time, **options: Any
     ) -> None:
@@ -117,6 +175,7 @@ class RedisStore(Store):
         self._server = Server(url, timeout, options)
         self._wire = Wire(self._server.connection, timeout)
         self._loops = Loops(self._server.line, timeout)
+        self._news = News(self._server.connection)
 
     @property
     def address(self) -> str:
@@ -134,6 +193,18 @@ class RedisStore(Store):
 
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
         self._ask(_committing(key, data, lifetime, recent, limit))
+
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        return _heads(self._ask(_swapping(expected, puts, recent, limit, news)))
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        self._news.watch(channel(key), wake)
+        return True
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self._news.unwatch(channel(key), wake)
 
     def recent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = self._ask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
@@ -164,6 +235,7 @@ class RedisStore(Store):
         return self._minted(found if None not in found else self.get_many(keys))
 
     def close(self) -> None:
+        self._news.close()
         self._wire.close()
         self._loops.close()
 
@@ -179,6 +251,11 @@ class RedisStore(Store):
 
     async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
         await self._aask(_committing(key, data, lifetime, recent, limit))
+
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        return _heads(await self._aask(_swapping(expected, puts, recent, limit, news)))
 
     async def arecent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = await self._aask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
@@ -204,6 +281,7 @@ class RedisStore(Store):
         await self.aset(key, os.urandom(_STAMP_BYTES), None)
 
     async def aclose(self) -> None:
+        self._news.close()
         self._wire.close()
         await self._loops.aclose()
 
@@ -211,6 +289,7 @@ class RedisStore(Store):
         if child:
             self._wire.begin()
             self._loops.begin()
+            self._news.begin()
 
     def _ask(self, command: bytes) -> Any:
         try:

@@ -28,6 +28,7 @@ from .explain import Explanation
 from .keys.canonical import register_key
 from .savings import Savings, calculate_savings
 from .status import CacheInfo, CacheStatus, Stats, Usage
+from .warming import args
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "UnstorableValue",
     "Usage",
     "ai_cached",
+    "args",
     "calculate_savings",
     "configure",
     "current_call",

@@ -27,6 +27,7 @@ from .keys.keyer import stamp_key
 from .policy import declare, plain, seconds
 from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
+from .saving import load, save
 from .savings import Prices, Savings, checked_prices
 from .site import Site
 from .status import CacheStatus, Counts, Stats
@@ -195,6 +196,40 @@ class Cache:
     async def asavings(self, since: Any = None) -> Savings:
         """Twin of `savings`."""
         return await asyncio.to_thread(self.savings, since)
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """
+        Write every entry of this namespace into a file, and return how many; it is there whole or not at all.
+
+        Signed and encrypted as in the store; `load` wants the same keys and the same namespace.
+
+        Raises:
+            StoreError: the store is in trouble, or cannot list.
+            OSError: the file cannot be written.
+        """
+        return drive(save(self.engine, BLOCKING, self.namespace, stamp_key(self.namespace), path))
+
+    async def asave(self, path: str | os.PathLike[str]) -> int:
+        """Twin of `save`."""
+        return await asyncio.to_thread(self.save, path)
+
+    def load(self, path: str | os.PathLike[str]) -> int:
+        """
+        Put the entries of a file that `save` wrote into this cache, and return how many.
+
+        They are as old as they are: what is over stays out, and so does what this cache has newer, and what is damaged
+        or signed by others.
+
+        Raises:
+            ConfigurationError: no such file was written by `save`, or it holds another namespace.
+            StoreError: the store is in trouble.
+            OSError: the file cannot be read.
+        """
+        return drive(load(self.engine, BLOCKING, self.namespace, stamp_key(self.namespace), path))
+
+    async def aload(self, path: str | os.PathLike[str]) -> int:
+        """Twin of `load`."""
+        return await asyncio.to_thread(self.load, path)
 
     def close(self) -> None:
         """

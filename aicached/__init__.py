@@ -27,7 +27,9 @@ from .errors import (
 from .explain import Explanation
 from .keys.canonical import register_key
 from .savings import Savings, calculate_savings
+from .semantic import Semantic
 from .status import CacheInfo, CacheStatus, Stats, Usage
+from .stores.near import Near
 from .warming import args
 
 __version__ = "0.1.0"
@@ -41,7 +43,9 @@ __all__ = [
     "Entry",
     "EntryInfo",
     "Explanation",
+    "Near",
     "Savings",
+    "Semantic",
     "Stats",
     "StoreError",
     "StoreUnavailable",

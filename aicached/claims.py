@@ -8,6 +8,7 @@ its own token, or its own value, and that is success. Nothing here waits, and no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -67,7 +68,9 @@ def _met(lease: Lease, held: Head, generation: Head, overrule: bool, refresh: bo
     if stands == HELD and not taking:
         lease.rival = held.data
         return HELD
-    if generation.data is not None and not taking:
+    if taking:
+        lease.generation = os.urandom(16)
+    elif generation.data is not None or not lease.store.forgets:
         lease.generation = generation.data
         if stands == PASS:
             lease.word = PASS
@@ -119,7 +122,7 @@ async def order(
 ) -> None:
     """Put a value in place, or forget it, over whatever is there: whoever computes it now will find out."""
     value, key, generation = lease.keys()
-    puts = {value: put, key: None, generation: (lease.generation, lease.lasting)}
+    puts = {value: put, key: None, generation: (os.urandom(16), lease.lasting)}
     await _insist(ask, {}, puts, recent, limit, key)
 
 

@@ -187,7 +187,7 @@ class Ledger:
             del self._owed[sheet]
 
     def _key(self, sheet: str) -> bytes:
-        return b"n" + hashlib.sha256(f"sums\0{self.namespace}\0{sheet}".encode(errors="surrogatepass")).digest()
+        return b"s" + hashlib.sha256(f"sums\0{self.namespace}\0{sheet}".encode(errors="surrogatepass")).digest()
 
 
 async def _done(work: Callable[[], None]) -> None:

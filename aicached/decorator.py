@@ -323,6 +323,7 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
         max_compute: seconds after which a computation no longer holds others back.
         colour: ``"sync"`` or ``"async"``, where it cannot be seen.
         mode: overrules `mode` and ``AICACHED_MODE`` for this function.
+        semantic: a `Semantic`: after an exact miss, the answer to a call whose text means the same; None = exact only.
         on_unkeyable: ``"raise"``, or ``"bypass"`` to call without the cache where an argument has no content.
         cache: a `Cache`, a url, or None for the default cache, looked up at each call.
 

@@ -66,7 +66,9 @@ class Lease:
         self.lasting = lasting
         self.alive = alive
         self.token = os.urandom(_TOKEN)
-        self.generation = os.urandom(_TOKEN)
+        #: What an invalidation changes. A store that may forget is given one with the lease: were there none, one that
+        #: was put by an invalidation and then lost could not be told from none at all.
+        self.generation: bytes | None = os.urandom(_TOKEN) if store.forgets else None
         #: The computation before this one has failed.
         self.again = False
         #: The word that lets it compute without the right to hold others back.
@@ -86,8 +88,10 @@ class Lease:
     def writes(self, now: float) -> dict[bytes, tuple[bytes, float]]:
         """Return what is put into the store to take or to renew it."""
         _, lease, generation = self.keys()
-        left = max(0.001, min(SECONDS, self.ends - now))
-        return {lease: (self.content, left), generation: (self.generation, self.lasting)}
+        puts = {lease: (self.content, max(0.001, min(SECONDS, self.ends - now)))}
+        if self.generation is not None:
+            puts[generation] = (self.generation, self.lasting)
+        return puts
 
     def ending(self, failed: bool, down: bool) -> bytes | None:
         """Return the word to leave: about a computation that was not kept, that *failed*, as the provider is *down*."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
@@ -146,8 +147,12 @@ class Runtime:
         """Run a coroutine behind this caller, with a copy of his context variables."""
         raise NotImplementedError
 
-    async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
+    def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call a store's method of that name, by this colour's twin of it."""
+        raise NotImplementedError
+
+    async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        """Call what may take long, sync or async, in a thread, and wait for it for *timeout* seconds at most."""
         raise NotImplementedError
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -212,6 +217,13 @@ class Blocking(Runtime):
 
     async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
         return getattr(store, verb)(*args, **kwargs)
+
+    async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        def finished() -> Any:
+            made = function(*args)
+            return asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
+
+        return _workers().submit(finished).result(timeout)
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return [drive(story) for story in stories]
@@ -299,8 +311,17 @@ class Asyncio(Runtime):
     def spawn(self, story: Callable[[], Coroutine[Any, Any, None]]) -> Behind:
         return TaskBehind(asyncio.get_running_loop().create_task(story()))
 
-    async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
-        return await getattr(store, f"a{verb}")(*args, **kwargs)
+    def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        return getattr(store, f"a{verb}")(*args, **kwargs)  # type: ignore[no-any-return]
+
+    async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        async def finished() -> Any:
+            if inspect.iscoroutinefunction(function):
+                return await function(*args)
+            made = await asyncio.get_running_loop().run_in_executor(_workers(), function, *args)
+            return await made if inspect.isawaitable(made) else made
+
+        return await asyncio.wait_for(finished(), timeout)
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return await asyncio.gather(*stories)
@@ -326,6 +347,31 @@ def _over(flight: Flight, task: asyncio.Task[Outcome]) -> None:
     if not task.cancelled():
         task.exception()  # else asyncio logs that nobody looked
     abandon(flight)
+
+
+async def _awaited(made: Awaitable[T]) -> T:
+    return await made
+
+
+_threads: ThreadPoolExecutor | None = None
+
+
+def _workers() -> ThreadPoolExecutor:
+    """Give the threads of this process in which runs what may take long."""
+    global _threads
+    if _threads is None:
+        # Two callers that get here at once may make two pools: the other one ends with its last task.
+        _threads = ThreadPoolExecutor(4, thread_name_prefix="aicached-apart")
+    return _threads
+
+
+def _forget_workers() -> None:
+    global _threads
+    _threads = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_workers)
 
 
 BLOCKING, ASYNCIO = Blocking(), Asyncio()

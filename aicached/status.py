@@ -129,6 +129,7 @@ class CacheStatus:
         seconds: the whole call; store_seconds, origin_seconds: parts of it.
         usage: tokens and cost of the answer, where known.
         error: name of the exception's class that the origin raised.
+        semantic: the `Decision` about near matches; None where none was looked for.
     """
 
     function: str
@@ -146,6 +147,7 @@ class CacheStatus:
     origin_seconds: float = 0.0
     usage: Usage | None = None
     error: str | None = None
+    semantic: Any = None
 
     def __str__(self) -> str:
         """Return a Cache-Status header value (RFC 9211, section 2)."""

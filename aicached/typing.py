@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 if TYPE_CHECKING:
     from .explain import Explanation
+    from .semantic import Semantic
     from .status import CacheInfo
     from .warming import Warmed
 
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     max_compute: Duration
     colour: Literal["sync", "async"] | None
     mode: Literal["on", "off", "refresh", "read_only", "write_only"] | None
+    semantic: Semantic | None
     on_unkeyable: Literal["raise", "bypass"]
 
 

@@ -8,6 +8,7 @@ wrong leaves as a `StoreError`: `StoreUnavailable` where the store did not answe
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 import weakref
@@ -49,8 +50,18 @@ Puts = Mapping[bytes, "tuple[Any, float | None] | None"]
 
 def newest_first(key: bytes, others: bytes, limit: int) -> bytes:
     """Return *key* in front of the keys that stand one after the other in *others*, at most *limit* in all."""
-    found = [others[at : at + KEY] for at in range(0, len(others), KEY)]
-    return b"".join([key, *(other for other in found if other != key)][:limit])
+    at = others.find(key)
+    while at >= 0:
+        if at % KEY == 0:
+            others = others[:at] + others[at + KEY :]
+            break
+        at = others.find(key, at + 1)  # across two keys: it is none
+    return (key + others)[: limit * KEY]
+
+
+def place(log: bytes, number: int) -> bytes:
+    """Return the key of a log's record of that number, where the log has no form of its own in the store."""
+    return log[:1] + hashlib.sha256(log + number.to_bytes(8, "big")).digest()
 
 
 def packed_sums(amounts: Mapping[str, int]) -> bytes:
@@ -79,9 +90,10 @@ class Store:
     Keep bytes under keys.
 
     A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
-    keys, ``n`` sums), then a digest of 32. A subclass writes `get`, `set` and `delete`; the rest has defaults on top of
-    these, but for `keys` and `swap`, which a store may lack. The twins that begin with an *a* run the plain method in a
-    thread, or at once where `blocking` is false; override them where the driver is async by nature.
+    keys, ``s`` sums, ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the
+    rest has defaults on top of these, but for `keys` and `swap`, which a store may lack. The twins that begin with an
+    *a* run the plain method in a thread, or at once where `blocking` is false; override them where the driver is async
+    by nature.
     """
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
@@ -92,6 +104,8 @@ class Store:
     opened = False
     #: True: `swap` is there, by which processes share one computation.
     swaps = False
+    #: True: what it was told to keep may be gone before its time, as others need the room.
+    forgets = True
     #: Seconds from one look at what somebody else computes to the next: at first, and at most.
     poll = (0.005, 0.1)
 
@@ -150,6 +164,30 @@ class Store:
         """Return the keys under *recent*, the newest first."""
         found = self.get(recent) or b""
         return [found[at : at + KEY] for at in range(0, len(found), KEY)]
+
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        """
+        Put *data* at the end of a log, where it stays for *lifetime* seconds; the newest *limit* records stay.
+
+        Here, two that append at once may lose one record: a log is for what only helps.
+        """
+        number = int(self.get(log) or 0) + 1
+        self.set(place(log, number), data, lifetime)
+        self.set(log, b"%d" % number, None if lifetime is None else 2 * lifetime)
+        if number > limit:
+            self.delete(place(log, number - limit))
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        """
+        Return what was appended to a log after record number *since*, *count* records at most.
+
+        Returns:
+            The number read up to, that of the last record (less than *since*: the log has begun anew), the records.
+        """
+        last = int(self.get(log) or 0)
+        upto = min(last, since + count)
+        found = self.get_many([place(log, number) for number in range(since + 1, upto + 1)])
+        return upto, last, [data for data in found if data is not None]
 
     def keys(self) -> list[bytes]:
         """
@@ -239,6 +277,14 @@ class Store:
     async def arecent(self, recent: bytes) -> list[bytes]:
         """Twin of `recent`."""
         return await self._apart(self.recent, recent)
+
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        """Twin of `append`."""
+        await self._apart(self.append, log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        """Twin of `read`."""
+        return await self._apart(self.read, log, since, count)
 
     async def akeys(self) -> list[bytes]:
         """Twin of `keys`."""

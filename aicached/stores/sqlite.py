@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import HEAD, KEY, Head, Puts, Store, added, newest_first
+from .base import HEAD, KEY, Head, Puts, Store, added, newest_first, place
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -82,6 +82,7 @@ class SQLiteStore(Store):
 
     reads_inline = True
     swaps = True
+    forgets = False  # the bounds are about values alone
 
     def __init__(
         self,
@@ -168,6 +169,16 @@ class SQLiteStore(Store):
             found = run(f"{_FETCH} and gone > ?", (_number(key), key, self.clock())).fetchone()
             self._put(run, key, added(found[0] if found else None, amounts), lifetime)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        with self._file.transaction() as run:
+            found = run(_FETCH, (_number(log), log)).fetchone()
+            number = int(found[0] if found else 0) + 1
+            self._put(run, place(log, number), data, lifetime)
+            self._put(run, log, b"%d" % number, None if lifetime is None else 2 * lifetime)
+            if number > limit:
+                gone = place(log, number - limit)
+                run(_DELETE, (_number(gone), gone))
+
     def keys(self) -> list[bytes]:
         found = bytes.fromhex(self._file.row(_KEYS, (self.clock(),))[0] or "")
         return [found[at : at + KEY] for at in range(0, len(found), KEY)]
@@ -206,6 +217,9 @@ class SQLiteStore(Store):
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         return self.get_many(keys)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return self.read(log, since, count)
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = self.get_many(keys)

@@ -33,6 +33,12 @@ def _key(kind: str = "v") -> bytes:
     return kind.encode() + os.urandom(32)
 
 
+def _keys() -> tuple[bytes, bytes, bytes]:
+    """Make the keys of value, lease and generation of one digest."""
+    digest = os.urandom(32)
+    return b"v" + digest, b"l" + digest, b"g" + digest
+
+
 class StoreConformance:
     """Check one store; override `make_store`, and the other hooks where they fit better."""
 
@@ -105,15 +111,15 @@ class StoreConformance:
         assert self.pack(b"0") == self.store.get(keys[0])
 
     def test_sums_add_up_by_name_whoever_adds(self) -> None:
-        key = _key("n")
+        key = _key("s")
         assert {} == self.store.sums(key)
         self.store.add(key, {"hits": 2, "größe": -1}, None)
         asyncio.run(self.store.aadd(key, {"hits": 3, "misses": 2**40}, None))
         assert {"hits": 5, "größe": -1, "misses": 2**40} == self.store.sums(key) == asyncio.run(self.store.asums(key))
-        assert {} == self.store.sums(_key("n"))
+        assert {} == self.store.sums(_key("s"))
 
     def test_sums_pass_and_begin_anew(self) -> None:
-        key = _key("n")
+        key = _key("s")
         self.store.add(key, {"hits": 1}, self.lifetime)
         assert {"hits": 1} == self.store.sums(key)
         self.wait(1.5 * self.lifetime)
@@ -191,6 +197,92 @@ class StoreConformance:
         assert before[1] == after[1]
         assert 16 == len(after[0]) == len(after[2])
 
+    # Compare and set: for stores that can -----------------------------------------------------------------------------
+
+    def test_what_is_as_expected_is_swapped_at_once(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, generation = _keys()
+        assert self.store.swap({value: None, lease: None}, {lease: (b"mine", 60), generation: (b"one", None)}) is None
+        assert [b"mine", b"one"] == self.store.get_many([lease, generation])
+        assert self.store.swap({lease: b"mi", generation: b"one"}, {value: (b"x" * 100, 60), lease: None}) is None
+        assert [b"x" * 100, None, b"one"] == self.store.get_many([value, lease, generation])
+
+    def test_what_is_not_as_expected_is_told_and_nothing_is_written(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, generation = _keys()
+        self.store.set(value, b"v" * 100, None)
+        self.store.set(lease, b"theirs", 60)
+        puts = {value: (b"new", None), lease: (b"mine", 60), generation: None}
+        for expected in (
+            {value: b"v", lease: b"mine", generation: None},
+            {value: None, lease: b"theirs", generation: None},
+            {value: b"v", lease: b"theirs", generation: b"one"},
+        ):
+            found = self.store.swap(expected, puts)
+            assert found is not None
+            assert [b"v" * 32, b"theirs", None] == [head.data for head in found]
+            assert found[0].left is None
+            assert 0 < (found[1].left or 0) <= 60
+        assert [b"v" * 100, b"theirs", None] == self.store.get_many([value, lease, generation])
+
+    def test_a_swap_that_expects_nothing_is_an_order(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, generation = _keys()
+        self.store.set(value, b"old", None)
+        assert self.store.swap({}, {value: None, generation: (b"two", 60)}, news=lease) is None
+        assert [None, b"two"] == self.store.get_many([value, generation])
+
+    def test_a_lifetime_ends_what_was_swapped(self) -> None:
+        if not self._swaps():
+            return
+        _, lease, _ = _keys()
+        assert self.store.swap({lease: None}, {lease: (b"mine", self.lifetime)}) is None
+        assert self.store.swap({lease: None}, {lease: (b"other", 60)}) is not None
+        self.wait(2 * self.lifetime)
+        assert self.store.swap({lease: None}, {lease: (b"other", 60)}) is None
+
+    def test_of_threads_that_swap_at_once_one_wins(self) -> None:
+        if not self._swaps():
+            return
+        _, lease, _ = _keys()
+        won = self._together(lambda number: self.store.swap({lease: None}, {lease: (b"%d" % number, 60)}) is None)
+        assert 1 == sum(won)
+        assert b"%d" % won.index(True) == self.store.get(lease)
+
+    def test_a_swap_remembers_its_first_key(self) -> None:
+        if not self._swaps():
+            return
+        recent, keys = _key("e"), [_key(), _key(), _key()]
+        for key in (*keys, keys[0]):
+            assert self.store.swap({}, {key: (b"x", 60)}, recent, 2) is None
+        assert [keys[0], keys[2]] == self.store.recent(recent)
+
+    def test_watchers_are_woken_where_news_come(self) -> None:
+        if not self._swaps():
+            return
+        _, lease, _ = _keys()
+        woken = threading.Event()
+        told = self.store.watch(lease, woken.set)
+        if told:
+            assert woken.wait(10)  # once at the beginning
+            woken.clear()
+        self.store.swap({}, {lease: (b"mine", 60)}, news=lease)
+        assert told == woken.wait(10 if told else 0)
+        self.store.unwatch(lease, woken.set)
+
+    def _swaps(self) -> bool:
+        """Can this store compare and set? One that cannot says so."""
+        if not self.store.swaps:
+            try:
+                self.store.swap({}, {})
+            except StoreError:
+                return False
+            raise AssertionError("a store that swaps says so: swaps = True")
+        return True
+
     def test_threads_agree_on_stamps(self) -> None:
         keys = [_key("t") for _ in range(4)]
         self._together(lambda _: self.store.stamps(keys))
@@ -256,6 +348,43 @@ class StoreConformance:
 
         assert [0] * _THREADS == self._together(lambda _: asyncio.run(work()))
 
+    def test_a_log_gives_what_came_since(self) -> None:
+        log, other = _key("n"), _key("n")
+        assert (0, 0, []) == self.store.read(log, 0, 10)
+        first, second, third = (self.pack(data) for data in (b"first", b"second", b"third"))
+        for data in (first, second):
+            self.store.append(log, data, 60, 10)
+        self.store.append(other, self.pack(b"other"), None, 10)
+        assert (2, 2, [first, second]) == self.store.read(log, 0, 10)
+        self.store.append(log, third, None, 10)
+        assert (3, 3, [third]) == self.store.read(log, 2, 10)
+        assert (3, 3, []) == self.store.read(log, 3, 10)
+        assert (2, 3, [second]) == self.store.read(log, 1, 1)
+        assert (1, 1, [self.pack(b"other")]) == self.store.read(other, 0, 10)
+
+    def test_a_log_keeps_its_newest_records_alone(self) -> None:
+        log = _key("n")
+        for number in range(5):
+            self.store.append(log, self.pack(b"%d" % number), 60, 2)
+        assert (5, 5, [self.pack(b"3"), self.pack(b"4")]) == self.store.read(log, 0, 10)
+
+    def test_records_of_a_log_pass(self) -> None:
+        log = _key("n")
+        self.store.append(log, self.pack(b"short"), self.lifetime, 10)
+        self.store.append(log, self.pack(b"long"), 3600, 10)
+        self.wait(1.5 * self.lifetime)
+        assert (2, 2, [self.pack(b"long")]) == self.store.read(log, 0, 10)
+
+    def test_a_log_is_one_in_both_colours(self) -> None:
+        log = _key("n")
+
+        async def work() -> Any:
+            await self.store.aappend(log, self.pack(b"async"), 60, 10)
+            return await self.store.aread(log, 0, 10)
+
+        self.store.append(log, self.pack(b"sync"), 60, 10)
+        assert (2, 2, [self.pack(b"sync"), self.pack(b"async")]) == asyncio.run(work())
+
     def test_closing_twice_is_fine_and_using_it_again_as_well(self) -> None:
         key = _key()
         self.store.set(_key(), self.pack(b"before"), 60)
@@ -297,6 +426,8 @@ class StoreConformance:
             lambda: self.store.delete(key),
             lambda: self.store.stamps([mark]),
             lambda: self.store.renew(mark),
+            lambda: self.store.append(key, self.pack(b"x"), 60, 10),
+            lambda: self.store.read(key, 0, 10),
         ]
         asynchronous: list[Callable[[], Any]] = [
             lambda: asyncio.run(self.store.aget(key)),
@@ -305,8 +436,10 @@ class StoreConformance:
             lambda: asyncio.run(self.store.adelete(key)),
             lambda: asyncio.run(self.store.astamps([mark])),
             lambda: asyncio.run(self.store.arenew(mark)),
+            lambda: asyncio.run(self.store.aappend(key, self.pack(b"x"), 60, 10)),
+            lambda: asyncio.run(self.store.aread(key, 0, 10)),
         ]
-        assert ["StoreError"] * 12 == [_outcome(call) for call in plain + asynchronous]
+        assert ["StoreError"] * 16 == [_outcome(call) for call in plain + asynchronous]
 
     def _together(self, work: Callable[[int], Any]) -> list[Any]:
         """Run *work* in eight threads that start at the same moment, and return their results."""

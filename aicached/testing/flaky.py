@@ -43,7 +43,7 @@ class FlakyStore(Store):
         self.delay = delay
         self.blocking = store.blocking or delay[1] > 0
         self.opened = store.opened
-        self.swaps, self.poll = store.swaps, store.poll
+        self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
         self.operations: Counter[str] = Counter()
         self.failures = 0
         self._random = random.Random(seed)
@@ -91,6 +91,14 @@ class FlakyStore(Store):
     def recent(self, recent: bytes) -> list[bytes]:
         self._suffer("recent")
         return self.store.recent(recent)
+
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        self._suffer("append")
+        self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        self._suffer("read")
+        return self.store.read(log, since, count)
 
     def keys(self) -> list[bytes]:
         self._suffer("keys")
@@ -150,6 +158,14 @@ class FlakyStore(Store):
     async def arecent(self, recent: bytes) -> list[bytes]:
         await self._asuffer("recent")
         return await self.store.arecent(recent)
+
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        await self._asuffer("append")
+        await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        await self._asuffer("read")
+        return await self.store.aread(log, since, count)
 
     async def akeys(self) -> list[bytes]:
         await self._asuffer("keys")

@@ -16,7 +16,7 @@ import openai
 from openai.types.chat import ChatCompletion
 from typing_extensions import assert_type
 
-from aicached import Cache, CacheInfo, Usage, ai_cached, args, current_call, mode, patch, sample, scope, trace
+from aicached import Cache, CacheInfo, Semantic, Usage, ai_cached, args, current_call, mode, patch, sample, scope, trace
 from aicached.typing import AsyncCached, Cached
 
 cache = Cache("memory://", ttl="1d", trust=["tests"], prices={"small": (3.0, 15.0)})
@@ -204,6 +204,7 @@ def is_good(answer: Any) -> bool:
     usage=usage,
     colour="sync",
     mode="refresh",
+    semantic=Semantic(text="prompt", threshold=0.9, guards=("number", "negation"), mode="shadow"),
     on_unkeyable="bypass",
 )
 def with_all(prompt: str) -> str:
@@ -213,6 +214,7 @@ def with_all(prompt: str) -> str:
 ai_cached(tll="1d")  # type: ignore[call-overload]
 ai_cached(mode="of")  # type: ignore[call-overload]
 ai_cached(on_unkeyable="ignore")  # type: ignore[call-overload]
+ai_cached(semantic="prompt")  # type: ignore[call-overload]
 
 
 # The rest of the public names ----------------------------------------------------------------------------------------

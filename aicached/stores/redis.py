@@ -144,9 +144,9 @@ local n, found, same = tonumber(ARGV[1]), {}, true
 for i = 1, n do
   local head = redis.pcall('GETRANGE', KEYS[i], 0, %d)
   local left = redis.call('PTTL', KEYS[i])
-  if type(head) ~= 'string' then head, left = '', -2 end
+  if type(head) ~= 'string' or head == '' then head, left = '', -2 end
   local want = ARGV[i + 1]
-  if string.sub(head, 1, #want) ~= want or (want == '' and left ~= -2) then same = false end
+  if string.sub(head, 1, #want) ~= want or (want == '' and head ~= '') then same = false end
   found[2 * i - 1], found[2 * i] = head, left
 end
 if not same then return found end

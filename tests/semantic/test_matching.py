@@ -291,6 +291,24 @@ def test_an_embedder_that_hangs_costs_its_timeout_and_is_left_alone(cached, sema
         gate.set()
 
 
+def test_reading_a_model_may_take_longer_than_a_text(cached, semantic, bag, model, run):
+    class Heavy:
+        identity = "heavy"
+        ready = False
+
+        def load(self):
+            threading.Event().wait(0.3)
+            self.ready = True
+
+        def __call__(self, texts):
+            assert self.ready
+            return bag(texts)
+
+    ask = cached(semantic=semantic(embed=Heavy(), timeout=0.1))
+    assert [FIRST, FIRST] == [run(ask(FIRST)), run(ask(AGAIN))]
+    assert 0 == ask.cache_info().errors
+
+
 @pytest.mark.parametrize("vector", [[], [0.0, 0.0], [float("nan"), 1.0], [[1.0]], "text"])
 def test_a_vector_that_is_none_is_a_failure(cached, semantic, model, run, vector):
     ask = cached(semantic=semantic(embed=lambda texts: [vector]))

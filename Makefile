@@ -29,6 +29,7 @@ test-all: $(VENV)/with-dev
 bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/hits.py
 	@$(BIN)/python benchmarks/misses.py
+	@$(BIN)/python benchmarks/redis_hits.py
 	@$(BIN)/python benchmarks/keys.py
 	@$(BIN)/python benchmarks/semantic.py
 

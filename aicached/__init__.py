@@ -28,6 +28,7 @@ from .explain import Explanation
 from .keys.canonical import register_key
 from .semantic import Semantic
 from .status import CacheInfo, CacheStatus, Usage
+from .stores.near import Near
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "Entry",
     "EntryInfo",
     "Explanation",
+    "Near",
     "Semantic",
     "StoreError",
     "StoreUnavailable",

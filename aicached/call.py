@@ -14,6 +14,7 @@ from .codec.classes import NONE, Classes
 from .codec.values import holds_objects
 from .context import CurrentCall, Mode
 from .entry import Entry
+from .errors import StoreError
 from .flight import Flight
 from .keys.keyer import Keyer
 from .keys.lanes import Lane
@@ -119,7 +120,9 @@ class Call:
     __slots__ = (
         "allowed",
         "args",
+        "asked",
         "behind",
+        "boarded",
         "changed",
         "collapsed",
         "copy",
@@ -129,9 +132,11 @@ class Call:
         "detail",
         "digest",
         "entry",
+        "epoch",
         "errors",
         "facts",
         "flight",
+        "found",
         "function",
         "fwd",
         "hit",
@@ -140,10 +145,12 @@ class Call:
         "lane",
         "lease",
         "mode",
+        "names",
         "near",
         "ordered",
         "origin_seconds",
         "parts",
+        "places",
         "refused",
         "seen",
         "shown",
@@ -181,13 +188,22 @@ class Call:
         self.traces = traces
         self.current = CurrentCall()
         self.entry: Entry | None = None
+        #: The tags that are known before the origin runs; the store keys of its stamps; what is under them.
+        self.names: tuple[str, ...] = () if callable(facts.policy.tags) else facts.policy.tags
+        self.places: tuple[bytes, ...] = () if lane is None else lane.stamps
         self.stamps: list[bytes | None] | None = None
+        #: What was under the stamp of all tags when the computation began.
+        self.epoch: bytes | None = None
         self.usage: Usage | None = None
         self.fwd: str | None = None
         self.detail: str | None = None
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: The flight that the call is aboard of already, and whether it leads it; what it asked for and found already.
+        self.boarded: tuple[Flight | None, bool] | None = None
+        self.asked: tuple[bytes, ...] = ()
+        self.found: list[Any] | StoreError | None = None
         #: What is known of near matches, and what came of the look for one; None where nobody looked.
         self.near: Any = None
         self.decision: Any = None
@@ -217,6 +233,7 @@ class Call:
         about = (self.facts, self.function, self.args, self.kwargs, self.mode, self.lane, self.digest)
         made = Call(*about, self.keyed, self.allowed)
         made.behind, made.fwd, made.seen, made.stamps = True, "stale", self.seen, self.stamps
+        made.names, made.places, made.epoch = self.names, self.places, self.epoch
         made.current.stale = self.current.stale
         return made
 

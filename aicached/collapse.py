@@ -45,7 +45,9 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
     assert call.lane is not None
     key = (address, call.digest)
     while True:
-        flight, leading = join(behind(key) if call.behind else key, call.lane.stamps, newest=not call.mode.reads)
+        boarded, call.boarded = call.boarded, None
+        place = behind(key) if call.behind else key
+        flight, leading = boarded or join(place, call.places, newest=not call.mode.reads)
         if flight is None:  # in a circle
             return await steps.alone()
         call.flight = flight

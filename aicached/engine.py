@@ -29,7 +29,7 @@ from .errors import StoreError, WriteRefused
 from .flight import abandon, cancel_joins
 from .holdoff import HoldOffs
 from .keeping import entry_of, measure, note, objection
-from .keys.lanes import Lane
+from .keys.keyer import tag_keys
 from .lease import MINE, OUTAGE, PASS, version_of
 from .policy import FRESH, judge, rescues, revalidates
 from .refreshes import REFRESHES
@@ -44,6 +44,8 @@ __all__ = ["Engine"]
 
 #: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
 RECENT = 64
+#: Of how many entries the process remembers which tags their origin has added.
+REMEMBERED = 10_000
 #: How often a call takes its turn again, as it finds a value that is of no use to it.
 _TURNS = 10
 #: Why an answer comes too late to be stored; see `claims.commit`.
@@ -65,21 +67,35 @@ class Engine:
         self.codec = codec
         self.near = near
         self.address = store.address
+        #: What may be asked in place are copies: the store has to be waited for.
+        self.waits = store.blocking and not store.reads_inline
+        #: The places of tags that the origin has added, by digest, as far as this process has met them.
+        self.extra: dict[bytes, tuple[bytes, ...]] = {}
         self.holdoffs = HoldOffs()
 
     # A hit without a coroutine -----------------------------------------------------------------------------------
 
-    def peek(self, lane: Lane, digest: bytes, rules: bytes) -> Entry | None:
+    def peek(self, places: tuple[bytes, ...], digest: bytes, rules: bytes) -> Entry | None:
         """Return a fresh entry of a store that may be asked in place; None sends the call the long way."""
         near = self.near
         if near is None:
             return None
         try:
-            data, *stamps = near.get_many((b"v" + digest, *lane.stamps))
+            if self.extra:
+                places += self.extra.get(digest, ())
+            data, *stamps = near.get_many((b"v" + digest, *places))
         except StoreError:  # the long way meets it again, and counts it
             return None
-        entry: Entry | None = data if near.opened or data is None else self.codec.open(data, digest)
-        if entry is None or near.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
+        return self.plain_hit(data, stamps, digest, rules)
+
+    def asked(self, digest: bytes, places: tuple[bytes, ...], epoch: bytes) -> tuple[bytes, ...]:
+        """Return what a look reads: the entry, its stamps as far as they are known, and the stamp of all tags."""
+        return (b"v" + digest, *places, *self.extra.get(digest, ()), epoch)
+
+    def plain_hit(self, data: Any, stamps: list[Any], digest: bytes, rules: bytes) -> Entry | None:
+        """Return the fresh entry in what a store gave for a key and its stamps; None sends the call the long way."""
+        entry = self.opened(data, digest)
+        if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
         return entry
 
@@ -123,18 +139,27 @@ class Engine:
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
         assert call.lane is not None
+        if self.waits and call.found is None and (kept := self.peek(call.places, call.digest, call.facts.rules)):
+            call.seen = kept.version
+            return kept
+        found, call.found = call.found, None
+        asked = call.asked if found else self.asked(call.digest, call.places, call.facts.keyer.epoch)
         try:
-            found = await self._ask(rt, call, "get_many", (call.key, *call.lane.stamps))
+            if isinstance(found, StoreError):
+                raise found
+            if found is None:
+                found = await self._ask(rt, call, "get_many", asked)
+            data, *stamps, call.epoch = found
+            call.stamps = stamps[: len(call.places)]
+            call.current.stale, call.seen = None, _version(data)
+            entry = self.opened(data, call.digest)
+            if data is not None and entry is None:
+                call.errors += 1
+                call.detail = "damaged"
+            if entry is None or not await self._stands(rt, call, entry, dict(zip(asked[1:-1], stamps, strict=True))):
+                return None
         except StoreError as error:
             self._store_failed(call, error)
-            return None
-        data, *call.stamps = found
-        call.current.stale, call.seen = None, None if self.store.opened else version_of(data)
-        entry = self.opened(data, call.digest)
-        if data is not None and entry is None:
-            call.errors += 1
-            call.detail = "damaged"
-        if entry is None or entry.meta.stamps != call.stamps:
             return None
         if judge(entry, self.store.now()) != FRESH:
             call.fwd = "stale"
@@ -142,9 +167,29 @@ class Engine:
             return None
         return entry
 
+    async def _stands(self, rt: Runtime, call: Call, entry: Entry, known: dict[bytes, Any]) -> bool:
+        """
+        Are the stamps under an entry's places still those that it carries?
+
+        The origin may have tagged it: then there are more places than the call knows of. They are asked for apart, once
+        in a process, and remembered.
+        """
+        count = len(call.places)
+        extra = tuple(entry.places()[count - 1 :])
+        if entry.meta.stamps[:count] != call.stamps:
+            return False
+        unknown = [place for place in extra if place not in known]
+        if unknown:
+            known.update(zip(unknown, await self._ask(rt, call, "get_many", unknown), strict=True))
+        if extra != self.extra.get(call.digest, ()):
+            if len(self.extra) >= REMEMBERED:
+                self.extra.clear()
+            self.extra[call.digest] = extra
+        return entry.meta.stamps[count:] == [known[place] for place in extra]
+
     def opened(self, data: Any, digest: bytes) -> Entry | None:
         """Return the entry in what a store gave for a digest, None where it is none."""
-        return data if self.store.opened or data is None else self.codec.open(data, digest)
+        return data if data is None or type(data) is Entry else self.codec.open(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
@@ -288,10 +333,11 @@ class Engine:
     async def _mint(self, rt: Runtime, call: Call) -> None:
         """See to it that every stamp exists: an entry without them could not be told from one that was cleared."""
         assert call.lane is not None
-        if call.unreachable or (call.stamps is not None and None not in call.stamps):
+        if call.unreachable or (call.stamps is not None and None not in (call.epoch, *call.stamps)):
             return
         try:
-            call.stamps = await self._ask(rt, call, "stamps", call.lane.stamps)
+            *stamps, call.epoch = await self._ask(rt, call, "stamps", (*call.places, call.facts.keyer.epoch))
+            call.stamps = stamps
         except StoreError as error:
             call.stamps = None
             self._store_failed(call, error)
@@ -334,6 +380,7 @@ class Engine:
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
+        await self._tag(rt, call)
         entry = entry_of(call, value, self.store.now())
         if entry is None or call.stamps is None or not call.mode.stores:
             return
@@ -344,6 +391,30 @@ class Engine:
             await self._commit(rt, call, entry)
         except StoreError as error:
             self._store_failed(call, error)
+
+    async def _tag(self, rt: Runtime, call: Call) -> None:
+        """
+        Take in the stamps of the tags that the origin has added.
+
+        They are read only now, so one that was renewed while the answer was computed would look like the one from
+        before. It is told by the stamp of all tags, which was read before, and which is renewed before any other.
+        """
+        added = {name for name in call.current.tags if type(name) is str and name not in call.names}
+        if not added or call.stamps is None or call.unreachable or not call.mode.stores:
+            return
+        keyer = call.facts.keyer
+        places = tag_keys(call.facts.namespace, added)
+        try:
+            stamps = await self._ask(rt, call, "stamps", places)
+            (epoch,) = await self._ask(rt, call, "get_many", (keyer.epoch,))
+        except StoreError as error:
+            call.stamps = None
+            self._store_failed(call, error)
+            return
+        if epoch != call.epoch:
+            call.current.skip("a tag was invalidated meanwhile")
+        call.places += places
+        call.stamps += stamps
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
@@ -394,13 +465,14 @@ class Engine:
         call.facts.counts.errors += call.errors
         return call.stored
 
-    async def clear(self, rt: Runtime, counts: Counts, stamp: bytes) -> None:
-        """Put a new stamp under a stamp key: every entry that carries the old one is a miss from now on."""
-        cancel_joins(stamp=stamp)
-        try:
-            await rt.ask(self.store, "renew", stamp)
-        except StoreError:
-            counts.errors += 1
+    async def clear(self, rt: Runtime, counts: Counts, *places: bytes) -> None:
+        """Put new stamps under stamp keys, in this order: what carries an old one is a miss from now on."""
+        for place in places:
+            cancel_joins(stamp=place)
+            try:
+                await rt.ask(self.store, "renew", place)
+            except StoreError:
+                counts.errors += 1
 
     # Asking, failing, telling ------------------------------------------------------------------------------------
 
@@ -426,6 +498,11 @@ class Engine:
             except Exception as raised:
                 call.facts.counts.errors += 1
                 call.facts.warn("hook", "a hook raised %s", type(raised).__name__)
+
+
+def _version(data: Any) -> bytes | None:
+    """Return by what a compare-and-set tells the value that a store gave."""
+    return data.version if type(data) is Entry else version_of(data)
 
 
 def _changed(call: Call) -> bool:

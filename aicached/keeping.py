@@ -22,7 +22,7 @@ from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
 from .errors import ConfigurationError, UnstorableValue
 from .keys.keyer import WORDS
-from .policy import jittered, names_of
+from .policy import jittered
 from .savings import usage_of
 from .status import Usage
 
@@ -161,17 +161,12 @@ def _payload(call: Call, value: Any) -> bytes:
 
 
 def _meta(call: Call) -> Meta:
-    facts, current = call.facts, call.current
-    tags = facts.policy.tags
-    if callable(tags):
-        args, kwargs, _ = facts.keyer.arguments(*call.keyed[:3])  # as key= and scope= get them
-        tags = names_of(tags(*args, **kwargs), "tags")
-    assert call.lane is not None
+    facts = call.facts
     if call.parts is None:  # an answer that was put here
         note(call)
     stamps = [stamp for stamp in call.stamps or () if stamp is not None]
-    names = tuple(sorted({*tags, *current.tags}))
-    scope = b"".join(call.lane.stamps[1:])
+    names = tuple(sorted({*call.names, *call.current.tags}))
+    scope = b"".join(call.places[1:])
     about = (facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, scope)
     return Meta(*about, call.parts or b"", call.shown)
 

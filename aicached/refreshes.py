@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .flight import Key
+from .renewal import RENEWALS
 from .runtime import Behind, Runtime
 
 __all__ = ["REFRESHES", "Refreshes"]
@@ -102,8 +103,14 @@ class Refreshes:
 
 REFRESHES = Refreshes()
 
-# Before the stores close their files at exit, as what runs last was registered first; they register at their import.
-atexit.register(REFRESHES.settle)
+
+@atexit.register
+def _end() -> None:
+    """Let refreshes end with the program, and others have the leases of those that do not."""
+    # Stores have closed their files by then, as they are imported later; what is still asked opens them anew.
+    REFRESHES.settle()
+    RENEWALS.finish()
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=REFRESHES.begin)

@@ -54,6 +54,14 @@ class Renewals:
         self._given_up.put(lease)  # before it is dropped, or the thread might end in between
         self.drop(lease)
 
+    def finish(self) -> None:
+        """Give up every lease, at the end of the process: what still computes will not come to its end."""
+        for lease in list(self._held.values()):
+            self.give_up(lease)
+        with suppress(Empty):
+            while True:
+                _release(self._given_up.get_nowait())
+
     def _run(self) -> None:
         due = time.monotonic() + leases.SECONDS / 3
         while True:

@@ -143,7 +143,7 @@ class Runtime:
         """Run a coroutine behind this caller, with a copy of his context variables."""
         raise NotImplementedError
 
-    async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
+    def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call a store's method of that name, by this colour's twin of it."""
         raise NotImplementedError
 
@@ -275,8 +275,8 @@ class Asyncio(Runtime):
     def spawn(self, story: Callable[[], Coroutine[Any, Any, None]]) -> Behind:
         return TaskBehind(asyncio.get_running_loop().create_task(story()))
 
-    async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
-        return await getattr(store, f"a{verb}")(*args, **kwargs)
+    def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        return getattr(store, f"a{verb}")(*args, **kwargs)  # type: ignore[no-any-return]
 
     async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
         async def finished() -> Any:

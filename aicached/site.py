@@ -16,7 +16,7 @@ from .context import AMBIENT
 from .errors import ConfigurationError
 from .keys.binding import check_names, colour_of
 from .keys.keyer import Keyer
-from .plan import MISS, Home, Plan, check_semantic
+from .plan import MISS, Home, Keyed, Plan, check_semantic
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
 from .status import Counts
@@ -86,6 +86,8 @@ class Site:
         plan = self.plan()
         ambient = AMBIENT.get()
         found = plan.peek(instance, args, kwargs, ambient)
+        if type(found) is Keyed:
+            return finish(drive(plan.fetch(BLOCKING, found, wrapped, instance, args, kwargs)))
         if found is not MISS:
             return found
         return finish(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
@@ -98,9 +100,11 @@ class Site:
         ambient = AMBIENT.get()
         try:
             found = plan.peek(instance, args, kwargs, ambient)
+            if type(found) is Keyed:
+                return _finished(plan.fetch, ASYNCIO, found, wrapped, instance, args, kwargs)
             if found is not MISS:
                 return _given(found)
-            return _fetched(plan, plan.call(wrapped, instance, args, kwargs, ambient))
+            return _finished(plan.engine.fetch, ASYNCIO, plan.call(wrapped, instance, args, kwargs, ambient))
         except Exception as error:
             return _raised(error)
 
@@ -146,8 +150,8 @@ async def _raised(error: Exception) -> Any:
         del error
 
 
-async def _fetched(plan: Plan, call: Call) -> Any:
-    return finish(await plan.engine.fetch(ASYNCIO, call))
+async def _finished(story: Callable[..., Coroutine[Any, Any, Outcome]], *given: Any) -> Any:
+    return finish(await story(*given))
 
 
 def declared_options(options: Mapping[str, Any]) -> dict[str, Any]:

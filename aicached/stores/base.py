@@ -182,7 +182,7 @@ class Store:
         Write all of *puts* if each key is as *expected*, else nothing: a compare-and-set over the keys of one digest.
 
         Args:
-            expected: key -> what must be there, or its first bytes (`HEAD` at most); None = nothing.
+            expected: key -> what must be there, or its first bytes (`HEAD` at most); None = nothing, or what is empty.
             puts: what is written, in this order.
             recent, limit: as for `commit`, of the first key of *puts*; empty = no such list.
             news: the key whose watchers are told that something was written; empty = nobody.

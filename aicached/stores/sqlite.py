@@ -156,7 +156,7 @@ class SQLiteStore(Store):
     def _head(self, run: Run, key: bytes) -> Head:
         now = self.clock()
         found = run(_HEAD, (_number(key), key, now)).fetchone()
-        if found is None:
+        if found is None or not found[0]:
             return Head(None)
         return Head(found[0], None if found[1] == math.inf else found[1] - now)
 

@@ -211,6 +211,15 @@ class StoreConformance:
             assert 0 < (found[1].left or 0) <= 60
         assert [b"v" * 100, b"theirs", None] == self.store.get_many([value, lease, generation])
 
+    def test_what_is_empty_counts_as_nothing_when_it_is_compared(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, _ = _keys()
+        self.store.set(value, b"", 60)
+        found = self.store.swap({value: b"x"}, {lease: (b"mine", 60)})
+        assert [None] == [head.data for head in found or ()]
+        assert self.store.swap({value: None}, {lease: (b"mine", 60)}) is None
+
     def test_a_swap_that_expects_nothing_is_an_order(self) -> None:
         if not self._swaps():
             return

@@ -352,3 +352,36 @@ def test_entries_written_together_do_not_end_together(cache, colour, run, monkey
         for prompt in "abc":
             run(ask(prompt))
     assert [1000, 975, 950] == [round(call.ttl) for call in calls]
+
+
+EXIT = """
+import time
+from aicached import Cache, ai_cached
+
+@ai_cached(cache=Cache("{url}", timeout=5), ttl=0.05, stale_while_revalidate="1h", version=1)
+def ask(prompt):
+    time.sleep({seconds})
+    return time.time()
+
+print(ask("hi"))
+"""
+
+
+def test_a_refresh_ends_before_the_program_does(tmp_path, redis_url, run_script):
+    for url in (f"sqlite:///{tmp_path}/a.db", redis_url):
+        first = run_script(EXIT.format(url=url, seconds=0))
+        time.sleep(0.1)
+        assert first == run_script(EXIT.format(url=url, seconds=0.5))
+        assert first != run_script(EXIT.format(url=url, seconds=0.5))
+
+
+def test_a_refresh_that_takes_too_long_does_not_keep_the_program(tmp_path, redis_url, run_script):
+    for url in (f"sqlite:///{tmp_path}/a.db", redis_url):
+        first = run_script(EXIT.format(url=url, seconds=0))
+        time.sleep(0.1)
+        start = time.monotonic()
+        assert first == run_script(EXIT.format(url=url, seconds=50))
+        assert time.monotonic() - start < 3 * refreshes.PATIENCE
+        # Its lease was given back: the next one refreshes.
+        assert first == run_script(EXIT.format(url=url, seconds=0.1))
+        assert first != run_script(EXIT.format(url=url, seconds=0.1))

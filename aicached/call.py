@@ -275,6 +275,8 @@ class Call:
             counts.collapsed += self.collapsed
             counts.stored += self.stored
             counts.refused += self.refused
+            counts.expired += self.fwd == "stale"
+            counts.requested += self.fwd == "request"
             if not self.collapsed:
                 spend(counts, self.origin_seconds, self.usage)
 
@@ -307,6 +309,7 @@ def save(counts: Counts, entry: Entry) -> None:
     counts.seconds_saved += meta.seconds
     if meta.usage is not None:
         counts.tokens_saved += meta.usage.tokens_in + meta.usage.tokens_out
+        counts.tokens_in_saved += meta.usage.tokens_in
         counts.cost_saved += meta.usage.cost or 0.0
 
 

@@ -16,6 +16,7 @@ from .call import Call, Facts, Streak, save
 from .codec.classes import Classes, annotated_classes, classes_within
 from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
+from .counters import Ledger
 from .engine import Engine
 from .entry import Entry
 from .errors import ConfigurationError, StoreError, UnkeyableArgument
@@ -59,6 +60,7 @@ class Home(Protocol):
     """What a plan needs of a `Cache`."""
 
     engine: Engine
+    ledger: Ledger
     namespace: str
     defaults: dict[str, Any]
     max_value_bytes: int
@@ -79,7 +81,7 @@ class Plan:
         function: the callable as it was given.
         policy: the declared rules.
         home: the cache.
-        counts: of the function, whatever cache it is on.
+        counts: of the function on this cache.
     """
 
     def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts) -> None:

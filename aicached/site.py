@@ -13,13 +13,13 @@ from typing import Any
 
 from .call import Call
 from .context import AMBIENT
+from .counters import Tally
 from .errors import ConfigurationError
 from .keys.binding import check_names, colour_of
 from .keys.keyer import Keyer
 from .plan import MISS, Home, Keyed, Plan, check_semantic
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
-from .status import Counts
 
 __all__ = ["Site", "check_decorable", "declared_options", "finish"]
 
@@ -39,12 +39,12 @@ class Site:
     """
 
     def __init__(
-        self, function: Any, declared: dict[str, Any], home: Callable[[], Home], counts: Counts | None = None
+        self, function: Any, declared: dict[str, Any], home: Callable[[], Home], counts: Tally | None = None
     ) -> None:
         self.function = function
         self.declared = declared
         self.home = home
-        self.counts = Counts() if counts is None else counts
+        self.counts = Tally() if counts is None else counts
         self.colour = declared.get("colour") or colour_of(function)
         self.answer = self.answer_async if self.colour == "async" else self.answer_sync
         policy = Policy(**declared)
@@ -67,7 +67,7 @@ class Site:
         plan = self._plan
         if plan is None or plan.home is not home:
             policy = Policy(**{**home.defaults, **self.declared})
-            plan = self._plan = Plan(self.function, policy, home, self.counts)
+            plan = self._plan = Plan(self.function, policy, home, self.counts.on(home.ledger, self.name))
         return plan
 
     def check_bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

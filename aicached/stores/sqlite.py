@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import HEAD, KEY, Head, Puts, Store, newest_first, place
+from .base import HEAD, KEY, Head, Puts, Store, added, newest_first, place
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -167,6 +167,11 @@ class SQLiteStore(Store):
     def _remember(self, run: Run, key: bytes, recent: bytes, limit: int) -> None:
         found = run(_FETCH, (_number(recent), recent)).fetchone()
         self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._file.transaction() as run:
+            found = run(f"{_FETCH} and gone > ?", (_number(key), key, self.clock())).fetchone()
+            self._put(run, key, added(found[0] if found else None, amounts), lifetime)
 
     def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         with self._file.transaction() as run:

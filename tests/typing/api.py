@@ -23,6 +23,7 @@ from aicached import (
     Semantic,
     Usage,
     ai_cached,
+    args,
     current_call,
     mode,
     patch,
@@ -62,6 +63,10 @@ bare(5)  # type: ignore[arg-type]
 bare()  # type: ignore[call-arg]
 bare("hi", "small")  # type: ignore[call-arg]
 with_options("hi", modle="large")  # type: ignore[call-arg]
+assert_type(bare.cache_map(["a"]), list[int])
+assert_type(bare.cache_map(["a"], on_error="return"), list[int | BaseException])
+assert_type(cache.stats().total, CacheInfo)
+assert_type(cache.savings("30d").cost, float)
 wrong: str = bare("hi")  # type: ignore[assignment]
 
 
@@ -85,6 +90,8 @@ async def calls() -> None:
     assert_type(await abare.cache_refresh("hi"), int)
     assert_type(await abare.cache_put(5, "hi", model="large"), bool)
     assert_type(await abare.cache_samples(3, "hi"), list[int])
+    assert_type(await abare.cache_map(["a", args("b", model="large")]), list[int])
+    assert_type((await abare.cache_warm(["a"], concurrency=3)).kept, int)
     await abare.cache_invalidate("hi")
     await abare.cache_clear()
     assert_type(abare.cache_key("hi"), str)

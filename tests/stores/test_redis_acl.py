@@ -41,11 +41,13 @@ def everything(cache: Cache, ask: Any, run: Any, colour: str) -> None:
         run(cache.ainvalidate_tags("t", "added"))
         assert [] == run(cache.aentries())
         run(cache.apurge())
+        assert run(cache.astats()).stored >= 8
         run(cache.aclear())
     else:
         cache.invalidate_tags("t", "added")
         assert [] == cache.entries()
         cache.purge()
+        assert cache.stats().stored >= 8
         cache.clear()
     assert 0 == ask.cache_info().errors
     assert ask.cache_info().stored >= 8

@@ -11,6 +11,7 @@ import typer
 from . import clear, doctor, entries, explain, files, invalidate, savings, stats, warm
 from . import demo as demonstration
 from . import report as page
+from .near_matches import app as near_matches
 from .shared import JsonOption, UrlOption
 
 __all__ = ["app"]
@@ -42,3 +43,4 @@ app.command("save")(files.run_save)
 app.command("load")(files.run_load)
 app.command("report")(page.run)
 app.command("doctor")(doctor.run)
+app.add_typer(near_matches, name="semantic")

@@ -50,7 +50,7 @@ def run(url: UrlOption = None, namespace: NamespaceOption = "default", as_json: 
             about.update(_sqlite(cache, advice))
         elif kind in {"redis", "rediss", "unix"}:
             about.update(_redis(url or os.environ.get("AICACHED_URL") or os.environ["REDIS_URL"], advice))
-        about["near tier"] = "on" if getattr(cache, "near", None) else "off"
+        about.setdefault("near tier", "for Redis alone")
         about["processes share computations"] = "yes" if getattr(cache.engine.store, "swaps", False) else "no"
         about["mode"] = os.environ.get("AICACHED_MODE") or "on"
         about["extras"] = ", ".join(sorted(e for m, e in _EXTRAS.items() if importlib.util.find_spec(m))) or "none"
@@ -103,4 +103,5 @@ def _redis(url: str, advice: list[str]) -> dict[str, str]:
     if int(version.split(".")[0]) < 6:
         advice.append(f"Redis {version} tells nobody of invalidations: the near tier needs 6 or later")
     used = f"{info.get('used_memory_human', '?')} of {info.get('maxmemory_human', '?') if limit else 'no limit'}"
-    return {"version": f"Redis {version}", "memory": used, "eviction": policy}
+    near = "Redis 6 or later" if int(version.split(".")[0]) < 6 else "possible: Cache(url, near=True)"
+    return {"version": f"Redis {version}", "memory": used, "eviction": policy, "near tier": near}

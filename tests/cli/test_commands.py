@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -157,6 +158,12 @@ def test_entries_are_listed_shown_and_forgotten_by_the_beginnings_of_their_keys(
     assert gone not in [entry["key"] for entry in filled("list", "--json").json]
 
 
+def test_all_answers_with_a_tag_are_forgotten(filled):
+    assert {"forgotten": [], "tags": ["about a"]} == filled("invalidate", "--tag", "about a", "--json").json
+    assert not filled("explain", "app.py:ask", "a", "--json").json["hit"]
+    assert filled("explain", "app.py:ask", "b", "--json").json["hit"]
+
+
 def test_an_entry_of_the_script_is_found_and_a_miss_is_explained(filled):
     assert filled("explain", "app.py:ask", "a", "--json").json["hit"]
     assert filled("explain", "app.py:ask", "prompt=a", "model=small", "--json").json["hit"]
@@ -269,3 +276,51 @@ def test_json_survives_every_kind_of_text(project):
     key = project("list", "--json").json[0]["key"]
     assert "größe" in project("show", key, "--json").json["answer"]["answer"]
     assert "größe" in project("show", key).out
+
+
+# Near matches --------------------------------------------------------------------------------------------------------
+
+SEMANTIC = """
+    import numpy
+    from aicached import Semantic, ai_cached
+
+    def embed(texts):
+        return [numpy.array([float(len(text)), 1.0]) for text in texts]
+
+    @ai_cached(semantic=Semantic(text="prompt", embed=embed, threshold=0.9, mode="shadow"))
+    def ask(prompt):
+        return prompt
+"""
+
+
+def test_near_matches_are_reported_and_tried_on_labelled_pairs(project):
+    (project.folder / "near.py").write_text(textwrap.dedent(SEMANTIC))
+    pairs = [
+        {"a": "What is the capital of France?", "b": "What's the capital of France?", "label": 1},
+        {"a": "Is it open on Monday?", "b": "Is it open on Tuesday?", "label": 0},
+    ]
+    (project.folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    assert "nothing was seen yet" in project("semantic", "report", "near.py:ask").out
+    assert 0 == project("semantic", "report", "near.py:ask", "--json").json["calls"]
+    tried = project("semantic", "eval", "near.py:ask", "pairs.jsonl")
+    assert (0, "") == (tried.code, tried.err)
+    assert "guards alone" in tried.out
+    assert "guards alone" in project("semantic", "eval", "near.py:ask", "pairs.jsonl", "--json").json
+    assert 80 >= max(map(len, tried.out.splitlines()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", "app.py:ask", "pairs.jsonl"],
+        ["eval", "app.py:ask", "broken.jsonl"],
+        ["report", "app.py:ask", "--max-wrong", "2"],
+        ["report"],
+        ["nonsense"],
+    ],
+)
+def test_nonsense_about_near_matches_is_one_line_and_code_2(project, arguments):
+    (project.folder / "pairs.jsonl").write_text("")
+    (project.folder / "broken.jsonl").write_text("{}\n")
+    done = project("semantic", *arguments)
+    assert (2, "", 1) == (done.code, done.out, done.err.count("\n")), done

@@ -80,6 +80,7 @@ class Facts:
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
+        streams: is it a generator function, sync or async?
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
@@ -96,6 +97,7 @@ class Facts:
     counts: Counts
     rules: bytes
     streak: Streak
+    streams: bool = False
     verified: set[type] = field(default_factory=set)
 
 

@@ -13,8 +13,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from .call import Call
-from .codec.values import Undecodable, decode
-from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, clone, deputize, join, land
+from .codec.values import Undecodable
+from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, clone, deputize, join, land, retire
+from .keeping import value_of
+from .recording import Recording
 from .runtime import Outcome, Runtime
 
 __all__ = ["Steps", "fly"]
@@ -53,7 +55,12 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
         landing = await rt.wait(flight, _patience(call))
         if landing is None and deputize(flight, rt.monotonic(), _patience(call)):
             return await _compute(call, flight, steps)
-        if landing is not None and landing is not ABANDONED:
+        if landing is not None and landing.kind == "stream":
+            if (seat := landing.content.attach()) is not None:
+                call.collapsed = True
+                return True, seat
+            retire(flight)  # it is over, or its beginning is gone
+        elif landing is not None and landing is not ABANDONED:
             return await _arrive(call, landing, steps)
 
 
@@ -91,6 +98,8 @@ def _landing(call: Call, outcome: Outcome) -> Landing:
         return EMPTY
     if not ok:
         return Landing("error", value)
+    if isinstance(value, Recording):
+        return Landing("stream", value)
     return EMPTY if call.copy is None else Landing("entry", call.copy)
 
 
@@ -102,7 +111,7 @@ async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
     if landing.kind == "entry":
         entry = landing.content
         with suppress(Undecodable):
-            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
+            value = value_of(call, entry)
             call.entry, call.hit, call.usage = entry, landing.hit, entry.meta.usage
             return True, value
     call.collapsed, call.flight = False, None

@@ -17,21 +17,24 @@ from contextvars import Token
 from functools import partial
 from typing import Any
 
+from . import streams
 from .call import Call
 from .codec.envelope import Codec
-from .codec.values import Undecodable, decode
+from .codec.values import Undecodable
 from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry
 from .errors import StoreError
 from .flight import cancel_joins
-from .keeping import entry_of, measure, note, objection
+from .keeping import entry_of, measure, note, objection, stream_entry, value_of
 from .keys.lanes import Lane
 from .policy import FRESH, judge
+from .recording import ENDED, FAILED, LEFT, Recording
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
 from .stores.base import Store
+from .tape import Tape
 
 __all__ = ["Engine"]
 
@@ -69,7 +72,7 @@ class Engine:
         entry: Entry | None = data if near.opened or data is None else self.codec.open(data, digest)
         if entry is None or near.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
-        return entry
+        return entry if entry.kind == "value" else None
 
     # The story ---------------------------------------------------------------------------------------------------
 
@@ -77,10 +80,15 @@ class Engine:
         """Answer a call from the store, or from the origin."""
         started = rt.monotonic()
         outcome = await self._answer(rt, call)
+        if isinstance(outcome[1], Recording):  # counted when it is over
+            return True, outcome[1].attach(first=True)
+        self._count(rt, call, started, outcome)
+        return outcome
+
+    def _count(self, rt: Runtime, call: Call, started: float, outcome: Outcome) -> None:
         call.count(hit=call.hit)
         if call.traces or call.facts.hooks:
             self._publish(call, rt.monotonic() - started, None if outcome[0] else outcome[1])
-        return outcome
 
     async def _answer(self, rt: Runtime, call: Call) -> Outcome:
         if call.lane is None or call.mode.calls_only:
@@ -125,7 +133,7 @@ class Engine:
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
         try:
-            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
+            value = value_of(call, entry)
         except Undecodable as error:
             call.detail = f"undecodable: {error}"
             call.errors += 1
@@ -141,7 +149,7 @@ class Engine:
             await self._mint(rt, call)
             note(call)
         outcome = await self._origin(rt, call)
-        if outcome[0]:
+        if outcome[0] and not isinstance(outcome[1], Recording):
             await self.keep(rt, call, outcome[1])
         return outcome
 
@@ -171,7 +179,8 @@ class Engine:
         async def attempt() -> Outcome:
             if call.lane is not None and (call.mode.stores or call.flight is not None) and not call.changed:
                 call.changed = _changed(call)
-            return await rt.call(call.function, call.args, call.kwargs)
+            outcome = await rt.call(call.function, call.args, call.kwargs)
+            return await self._streamed(rt, call, outcome) if outcome[0] else outcome
 
         option = call.facts.policy.retry
         if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
@@ -182,12 +191,38 @@ class Engine:
             return ok, value
         return await rt.again(option, value, attempt)
 
+    async def _streamed(self, rt: Runtime, call: Call, outcome: Outcome) -> Outcome:
+        """Begin to record what the origin has returned, where it is a stream that somebody else may want."""
+        source = streams.source_of(outcome[1]) if call.lane is not None else None
+        if source is None or not (call.mode.stores or call.flight is not None):
+            return outcome
+        if source.asynchronous and rt.blocking:
+            call.refuse("awaitable")
+            call.facts.warn("colour", "%s returned an async stream, not cached: say colour='async'", call.facts.name)
+            return outcome
+        return await streams.begin(self, call, source)
+
+    async def stream_over(self, rt: Runtime, call: Call, recording: Recording) -> None:
+        """Keep a tape if the rules allow it, and count the call; whatever goes wrong is a word in the status."""
+        ended = recording.state == ENDED
+        if ended:
+            await self._keep_stream(rt, call, recording.tape, recording.form, recording.ending)
+        elif recording.state == LEFT:
+            call.detail = "abandoned"
+        error = recording.error if recording.state == FAILED else None
+        self._count(rt, call, rt.monotonic() - call.origin_seconds, (error is None, error))
+
+    async def _keep_stream(self, rt: Runtime, call: Call, tape: Tape, form: str, ending: Any) -> None:
+        await self._store(rt, call, stream_entry(call, tape, form, ending, self.store.now()))
+
     # Keeping the answer ------------------------------------------------------------------------------------------
 
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
-        entry = entry_of(call, value, self.store.now())
+        await self._store(rt, call, entry_of(call, value, self.store.now()))
+
+    async def _store(self, rt: Runtime, call: Call, entry: Entry | None) -> None:
         if entry is None or call.stamps is None or not call.mode.stores:
             return
         if call.flight is not None and call.flight.outdated:
@@ -226,7 +261,10 @@ class Engine:
             return False
         await self._mint(rt, call)
         note(call)
-        await self.keep(rt, call, value)
+        if call.facts.streams or call.kwargs.get("stream") is True:
+            await self._keep_stream(rt, call, streams.tape_of(call, value), "stream", None)
+        else:
+            await self.keep(rt, call, value)
         call.facts.counts.errors += call.errors
         return call.stored
 

@@ -57,9 +57,10 @@ class Plan:
         policy: the declared rules.
         home: the cache.
         counts: of the function, whatever cache it is on.
+        streams: is it a generator function, sync or async?
     """
 
-    def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts) -> None:
+    def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts, *, streams: bool = False) -> None:
         self.home = home
         self.engine = home.engine
         self.policy = policy
@@ -82,6 +83,7 @@ class Plan:
             rules=policy.rules(),
             keep_arguments=home.keep_arguments,
             streak=Streak(),
+            streams=streams,
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
+from . import providers
 from .call import Call
 from .context import AMBIENT
 from .errors import ConfigurationError
-from .keys.binding import check_names, colour_of
+from .keys.binding import bottom_of, check_names, colour_of
 from .keys.keyer import Keyer
 from .plan import MISS, Home, Plan
+from .playback import Opening, asteps, played, steps
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
 from .status import Counts
 
-__all__ = ["Site", "check_decorable", "declared_options", "finish"]
+__all__ = ["Site", "check_decorable", "declared_options", "given"]
 
 
 class Site:
@@ -46,7 +49,10 @@ class Site:
         self.home = home
         self.counts = Counts() if counts is None else counts
         self.colour = declared.get("colour") or colour_of(function)
-        self.answer = self.answer_async if self.colour == "async" else self.answer_sync
+        if self.colour == "sync" and providers.opens(function):
+            self.colour = "async"
+        self.streams = _is_generator(function) or _is_async_generator(function)
+        self.answer = self._answer()
         policy = Policy(**declared)
         keyer = Keyer(function, policy, "")
         self.name = keyer.name
@@ -59,13 +65,24 @@ class Site:
                 check_names(keyer.binder, unknown, option, keyer.subject.function)
         self._plan: Plan | None = None
 
+    def _answer(self) -> Callable[..., Any]:
+        """Return what answers a call: in which form depends on what the function gives back at once."""
+        if _is_generator(self.function):
+            return self.answer_steps
+        if _is_async_generator(self.function):
+            return self.answer_asteps
+        if self.colour == "sync":
+            return self.answer_sync
+        bottom = bottom_of(self.function)
+        return self.answer_async if inspect.iscoroutinefunction(bottom) else self.answer_opening
+
     def plan(self) -> Plan:
         """Return the plan on the cache that is current."""
         home = self.home()
         plan = self._plan
         if plan is None or plan.home is not home:
             policy = Policy(**{**home.defaults, **self.declared})
-            plan = self._plan = Plan(self.function, policy, home, self.counts)
+            plan = self._plan = Plan(self.function, policy, home, self.counts, streams=self.streams)
         return plan
 
     def check_bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -86,7 +103,7 @@ class Site:
         found = plan.peek(instance, args, kwargs, ambient)
         if found is not MISS:
             return found
-        return finish(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
+        return given(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
 
     def answer_async(
         self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -101,6 +118,28 @@ class Site:
             return _fetched(plan, plan.call(wrapped, instance, args, kwargs, ambient))
         except Exception as error:
             return _raised(error)
+
+    def answer_steps(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return a generator that answers a call of a generator function."""
+        plan = self.plan()
+        try:
+            call = plan.call(wrapped, instance, args, kwargs, AMBIENT.get())
+        except Exception as error:
+            return steps(partial(finish, (False, error)))
+        return steps(lambda: finish(drive(plan.engine.fetch(BLOCKING, call))), _sleep)
+
+    def answer_asteps(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return an async generator that answers a call of an async generator function."""
+        plan = self.plan()
+        try:
+            call = plan.call(wrapped, instance, args, kwargs, AMBIENT.get())
+        except Exception as error:
+            return asteps(partial(_raised, error))
+        return asteps(partial(_found, plan, call))
+
+    def answer_opening(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return what answers a call of a plain function that gives back something async, nobody knows yet what."""
+        return Opening(partial(self.answer_async, wrapped, instance, args, kwargs))
 
     def made_call(
         self,
@@ -145,7 +184,34 @@ async def _raised(error: Exception) -> Any:
 
 
 async def _fetched(plan: Plan, call: Call) -> Any:
+    return given(await plan.engine.fetch(ASYNCIO, call), asynchronous=True)
+
+
+async def _found(plan: Plan, call: Call) -> Any:
     return finish(await plan.engine.fetch(ASYNCIO, call))
+
+
+def given(outcome: Outcome, *, asynchronous: bool = False) -> Any:
+    """Return what a caller gets for an outcome: its value, something to iterate in place of a stream; or raise."""
+    ok, value = outcome
+    if ok:
+        return played(value, asynchronous=asynchronous, sleep=_sleep)
+    try:
+        raise value
+    finally:
+        del value, outcome  # as in `finish`
+
+
+def _sleep(seconds: float) -> None:
+    BLOCKING.sleep(seconds)
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(getattr(function, "__func__", function))
+
+
+def _is_async_generator(function: Any) -> bool:
+    return inspect.isasyncgenfunction(getattr(function, "__func__", function))
 
 
 def declared_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,12 +220,6 @@ def declared_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_decorable(function: Any) -> None:
-    """Refuse what is no function, and what is a stream."""
+    """Refuse what is no function."""
     if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
         raise ConfigurationError(f"ai_cached() decorates functions and other callables, not {type(function).__name__}")
-    inner = getattr(function, "__func__", function)
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-        raise ConfigurationError(
-            f"{getattr(inner, '__qualname__', inner)}() is a generator, and streams are not cached yet: "
-            "decorate a function that returns the whole answer"
-        )

@@ -154,7 +154,7 @@ class _Methods(_Wrapper):
         async def story(rt: Runtime) -> Any:
             outcomes = await rt.together([answer(rt, *each) for each in made])
             failed = next((outcome for outcome in outcomes if not outcome[0]), None)
-            return failed or (True, [given(outcome, asynchronous=rt is ASYNCIO) for outcome in outcomes])
+            return failed or (True, [given(outcome) for outcome in outcomes])
 
         return self._self_finished(story)
 
@@ -163,7 +163,7 @@ class _Methods(_Wrapper):
             return given(drive(story(BLOCKING)))
 
         async def finished() -> Any:
-            return given(await story(ASYNCIO), asynchronous=True)
+            return given(await story(ASYNCIO))
 
         return finished()
 

@@ -34,7 +34,6 @@ from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
 from .stores.base import Store
-from .tape import Tape
 
 __all__ = ["Engine"]
 
@@ -197,7 +196,7 @@ class Engine:
         if source is None or not (call.mode.stores or call.flight is not None):
             return outcome
         if source.asynchronous and rt.blocking:
-            call.refuse("awaitable")
+            call.current.skip("awaitable")
             call.facts.warn("colour", "%s returned an async stream, not cached: say colour='async'", call.facts.name)
             return outcome
         return await streams.begin(self, call, source)
@@ -206,14 +205,11 @@ class Engine:
         """Keep a tape if the rules allow it, and count the call; whatever goes wrong is a word in the status."""
         ended = recording.state == ENDED
         if ended:
-            await self._keep_stream(rt, call, recording.tape, recording.form, recording.ending)
+            await self._store(rt, call, stream_entry(call, recording.tape, recording.payload, self.store.now()))
         elif recording.state == LEFT:
             call.detail = "abandoned"
         error = recording.error if recording.state == FAILED else None
         self._count(rt, call, rt.monotonic() - call.origin_seconds, (error is None, error))
-
-    async def _keep_stream(self, rt: Runtime, call: Call, tape: Tape, form: str, ending: Any) -> None:
-        await self._store(rt, call, stream_entry(call, tape, form, ending, self.store.now()))
 
     # Keeping the answer ------------------------------------------------------------------------------------------
 
@@ -262,7 +258,9 @@ class Engine:
         await self._mint(rt, call)
         note(call)
         if call.facts.streams or call.kwargs.get("stream") is True:
-            await self._keep_stream(rt, call, streams.tape_of(call, value), "stream", None)
+            tape = streams.tape_of(call, value)
+            payload = partial(tape.payload, "stream", None, asynchronous=not rt.blocking)
+            await self._store(rt, call, stream_entry(call, tape, payload, self.store.now()))
         else:
             await self.keep(rt, call, value)
         call.facts.counts.errors += call.errors

@@ -178,7 +178,7 @@ def payload_of(value: Any, classes: Classes, verified: set[type]) -> bytes:
     return payload
 
 
-def stream_entry(call: Call, tape: Tape, form: str, ending: Any, now: float) -> Entry | None:
+def stream_entry(call: Call, tape: Tape, payload: Callable[[], bytes], now: float) -> Entry | None:
     """Return what to store of a stream that is over; None, and the reason on the call, where the rules say no."""
     policy = call.facts.policy
     asked = (policy.cache_if, policy.usage, *(ttl for ttl in (policy.ttl, call.current.ttl) if callable(ttl)))
@@ -187,7 +187,7 @@ def stream_entry(call: Call, tape: Tape, form: str, ending: Any, now: float) -> 
     chunks = tape.copies() if why is None and any(asked) else []
     measure(call, chunks)
     if why is None:
-        return entry_of(call, chunks, now, lambda: tape.payload(form, ending))
+        return entry_of(call, chunks, now, payload)
     if call.mode.stores:
         call.refuse(why.partition(":")[0])
     if why.startswith("unstorable: "):

@@ -340,12 +340,12 @@ class AsyncPlayback(_Played):
         return _text(await self._final())
 
 
-def played(found: Any, *, asynchronous: bool, sleep: Callable[[float], Any]) -> Any:
+def played(found: Any, sleep: Callable[[float], Any]) -> Any:
     """Return what a caller gets for a `Seat` or a `Replay`; anything else is itself."""
     if isinstance(found, Seat):
         return AsyncPlayback(found) if found.recording.source.asynchronous else Playback(found, sleep)
     if isinstance(found, Replay):
-        return AsyncPlayback(found) if asynchronous else Playback(found, sleep)
+        return AsyncPlayback(found) if found.asynchronous else Playback(found, sleep)
     return found
 
 

@@ -221,6 +221,10 @@ class Recording:
         """What callers get."""
         return self.form_of(self.stream)
 
+    def payload(self) -> bytes:
+        """Return what is stored of it; see `tape.Tape.payload`."""
+        return self.tape.payload(self.form, self.ending, asynchronous=self.source.asynchronous)
+
     def whole(self) -> Any:
         """Ask an SDK's stream that is over for the whole answer; None where it has none, or refuses."""
         with suppress(Exception):

@@ -184,18 +184,18 @@ async def _raised(error: Exception) -> Any:
 
 
 async def _fetched(plan: Plan, call: Call) -> Any:
-    return given(await plan.engine.fetch(ASYNCIO, call), asynchronous=True)
+    return given(await plan.engine.fetch(ASYNCIO, call))
 
 
 async def _found(plan: Plan, call: Call) -> Any:
     return finish(await plan.engine.fetch(ASYNCIO, call))
 
 
-def given(outcome: Outcome, *, asynchronous: bool = False) -> Any:
+def given(outcome: Outcome) -> Any:
     """Return what a caller gets for an outcome: its value, something to iterate in place of a stream; or raise."""
     ok, value = outcome
     if ok:
-        return played(value, asynchronous=asynchronous, sleep=_sleep)
+        return played(value, _sleep)
     try:
         raise value
     finally:

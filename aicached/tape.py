@@ -42,12 +42,14 @@ class Replay(NamedTuple):
 
     Args:
         form: what its callers get; see `playback`.
+        asynchronous: is it read with ``async for``?
         ending: a generator's return value, or what an SDK's stream gives when it is over.
         chunks: what it yielded.
         delay: seconds between two chunks.
     """
 
     form: str
+    asynchronous: bool
     ending: Any
     chunks: list[Any]
     delay: float = 0.0
@@ -127,16 +129,16 @@ class Tape:
         """Return the chunks as a hit will give them."""
         return [self.give(index, first=False) for index in range(len(self.chunks))]
 
-    def payload(self, form: str, ending: Any) -> bytes:
+    def payload(self, form: str, ending: Any, *, asynchronous: bool) -> bytes:
         """
-        Return the payload: what the stream is, how it ended, its chunks.
+        Return the payload: what the stream is, how it ended, its chunks; the arguments are those of `Replay`.
 
         Raises:
             UnstorableValue: the ending would not come back as it was.
         """
         packed = native(None) if ending is None else self.pack(ending)
         head = msgpack.Packer().pack_array_header(len(self.chunks))
-        return b"".join([b"\x93", native(form), packed, head, *map(_parts, self.chunks)])
+        return b"".join([b"\x94", native(form), native(asynchronous), packed, head, *map(_parts, self.chunks)])
 
 
 def _parts(chunk: Any) -> bytes:
@@ -157,7 +159,7 @@ def rewound(payload: bytes, classes: Classes, delay: float = 0.0) -> Replay:
         Undecodable: the bytes are damaged, or name a class that *classes* does not allow.
     """
     read = decode(payload, classes)
-    if type(read) is not list or len(read) != 3 or type(read[0]) is not str or type(read[2]) is not list:
+    if type(read) is not list or len(read) != 4 or [type(read[at]) for at in (0, 1, 3)] != [str, bool, list]:
         raise Undecodable("no stream")
-    form, ending, chunks = read
-    return Replay(form, ending, chunks, delay)
+    form, asynchronous, ending, chunks = read
+    return Replay(form, asynchronous, ending, chunks, delay)

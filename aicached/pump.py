@@ -38,6 +38,7 @@ class AsyncRecording(Recording):
         self.task: asyncio.Task[None] | None = None
         #: The task is over: what could be kept is.
         self.settled = False
+        self.alarm: asyncio.TimerHandle | None = None
 
     async def begin(self) -> Exception | None:
         """Start the task, and wait for the first chunk; return the failure that came in its place."""
@@ -51,7 +52,7 @@ class AsyncRecording(Recording):
             raise
         self.begun = True
         # Who led may have been cancelled, and so may all who waited, before any of them has taken a seat.
-        self.loop.call_later(1.0, self._look_round)
+        self.alarm = self.loop.call_later(1.0, self._look_round)
         return self.failure() if self.state == FAILED and not self.tape.chunks else None
 
     def _look_round(self) -> None:
@@ -145,6 +146,8 @@ class AsyncRecording(Recording):
         if self.state == RUNNING:
             self.over(FAILED)
         self.settled = True
+        if self.alarm is not None:
+            self.alarm.cancel()  # it would keep the tape alive
         self._wake()
 
     # Its consumers -----------------------------------------------------------------------------------------------

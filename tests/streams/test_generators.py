@@ -183,11 +183,10 @@ def test_a_source_that_fails_midway_fails_after_the_chunks_before(any_cache, rea
     ask = ai_cached(model.streamer(reader.colour), cache=any_cache)
 
     async def scenario():
-        stream, got = ask("hi"), []
-        with pytest.raises(KeyError, match="no"), trace() as calls:
-            while True:
-                got.append(await reader.step(stream))
-        assert ["a", "b"] == got
+        stream = ask("hi")
+        assert ["a", "b"] == await reader.some(stream, 2)
+        with pytest.raises(KeyError, match="no"):
+            await reader.step(stream)
         assert not await reader.value(ask.cache_contains("hi"))
         assert END == await reader.step(stream)
         return await reader.whole(ask("hi"))
@@ -767,9 +766,10 @@ def test_a_wrapper_around_an_async_generator_function(cache):
     cached = ai_cached(wrapper, cache=cache, version=1)
 
     async def main():
-        return [[chunk async for chunk in cached("hi")] for _ in range(2)]
+        first = [chunk async for chunk in cached("hi")]
+        return first, [chunk async for chunk in cached("hi")]
 
-    assert [["a", "b"]] * 2 == asyncio.run(main())
+    assert (["a", "b"], ["a", "b"]) == asyncio.run(main())
     assert 1 == model.calls
 
 

@@ -28,6 +28,8 @@ test-all: $(VENV)/with-dev
 
 bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/hits.py
+	@$(BIN)/python benchmarks/misses.py
+	@$(BIN)/python benchmarks/redis_hits.py
 	@$(BIN)/python benchmarks/keys.py
 
 lint: $(VENV)/with-dev

@@ -27,6 +27,7 @@ from .errors import (
 from .explain import Explanation
 from .keys.canonical import register_key
 from .status import CacheInfo, CacheStatus, Usage
+from .stores.near import Near
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "Entry",
     "EntryInfo",
     "Explanation",
+    "Near",
     "StoreError",
     "StoreUnavailable",
     "UnkeyableArgument",

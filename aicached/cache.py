@@ -20,9 +20,10 @@ from .context import forget_process_mode, valid_scope
 from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
-from .inquiry import entries
-from .keys.keyer import stamp_key
-from .policy import declare, plain, seconds
+from .inquiry import entries, purge
+from .keys.keyer import stamp_key, tag_keys
+from .policy import declare, names_of, plain, seconds
+from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, checked_prices
 from .site import Site
@@ -30,6 +31,8 @@ from .status import CacheStatus, Counts
 from .stores import Store, open_store
 from .stores.embedded import embedded_store, project_folder
 from .stores.guarded import GuardedStore
+from .stores.near import Near, NearStore, near_of
+from .stores.owed import forgive
 
 __all__ = ["Cache", "configure", "default_cache"]
 
@@ -44,6 +47,8 @@ class Cache:
         url: ``memory://``, ``sqlite:///path``, ``redis://``, ``rediss://``, ``unix://``, or a `Store`; None = what
             ``AICACHED_URL`` or ``REDIS_URL`` names, else a SQLite file in the user's cache folder.
         namespace: a partition of the store; two namespaces share nothing.
+        near: True: the entries used most lately are also kept in this process, and kept right by the server's messages
+            (Redis 6 or later); `Near` says how many. Stores on this machine need none.
         max_entries, max_bytes: bounds of the store, least recently used goes first; None = none, but 1 GiB in memory
             and in the embedded default.
         max_value_bytes: of one answer; a larger one is passed through and not kept.
@@ -67,6 +72,7 @@ class Cache:
         url: str | Store | None = None,
         *,
         namespace: str = "default",
+        near: bool | Near = False,
         max_entries: int | None = None,
         max_bytes: int | None = None,
         max_value_bytes: int = 16 * 2**20,
@@ -102,9 +108,7 @@ class Cache:
             compression=_count(compression, "compression"),
             limit=self.max_value_bytes,
         )
-        guarded = GuardedStore(self.store)
-        near = self.store if not self.store.blocking else guarded if self.store.reads_inline else None
-        self.engine = Engine(guarded, codec, near)
+        self.engine = _engine(self.store, codec, near_of(near), any(bounds.values()))
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
@@ -141,6 +145,53 @@ class Cache:
         names = () if scope is None else ("scope", valid_scope(scope, "clear()"))
         await self.engine.clear(rt, self.counts, stamp_key(self.namespace, *names))
 
+    def invalidate_tags(self, *names: str) -> None:
+        """
+        Forget every entry that carries one of these tags, for all processes; it takes as long for one as for a million.
+
+        An answer that is being computed meanwhile is not kept, where it has such a tag.
+
+        Args:
+            names: tags, as ``tags=`` or ``current_call().tags`` gave them.
+        """
+        drive(self._invalidate_tags(BLOCKING, names))
+
+    async def ainvalidate_tags(self, *names: str) -> None:
+        """Twin of `invalidate_tags`."""
+        await self._invalidate_tags(ASYNCIO, names)
+
+    async def _invalidate_tags(self, rt: Runtime, names: tuple[str, ...]) -> None:
+        places = tag_keys(self.namespace, names_of(names, "invalidate_tags()"))
+        if places:
+            # The stamp of all tags first: who sees the new stamp of a tag must see that something was invalidated.
+            await self.engine.clear(rt, self.counts, stamp_key(self.namespace, "tags"), *places)
+
+    def purge(self, scope: str | None = None, older_than: Any = None) -> int:
+        """
+        Delete the bytes of entries, and return of how many; `clear` and the like only make misses of them.
+
+        It goes through all that is stored and takes its time: in async code beside everything else, in sync code in a
+        thread, where the caller cannot wait.
+
+        Args:
+            scope: everything in this scope; None = in the namespace.
+            older_than: everything that is older: seconds, a timedelta, or a string such as ``"30d"``. With neither of
+                the two, what can be no answer any more: expired or invalidated.
+
+        Raises:
+            StoreError: the store is in trouble, or cannot list.
+        """
+        return drive(self._purge(BLOCKING, scope, older_than))
+
+    async def apurge(self, scope: str | None = None, older_than: Any = None) -> int:
+        """Twin of `purge`."""
+        return await self._purge(ASYNCIO, scope, older_than)
+
+    async def _purge(self, rt: Runtime, scope: str | None, older_than: Any) -> int:
+        name = None if scope is None else valid_scope(scope, "purge()")
+        age = None if older_than is None else seconds(older_than, "purge(): older_than")
+        return await purge(self.engine, rt, self.namespace, name, age)
+
     def entries(self, limit: int = 100) -> list[EntryInfo]:
         """
         List what is stored in this namespace, the newest first; arguments only where the cache keeps them.
@@ -163,11 +214,17 @@ class Cache:
         return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def close(self) -> None:
-        """Let go of files and connections; a call after this opens them anew."""
+        """
+        Let go of files and connections; a call after this opens them anew.
+
+        Refreshes that run behind callers have five seconds to end.
+        """
+        REFRESHES.settle(self.engine.address)
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
+        await REFRESHES.asettle(self.engine.address)
         await ASYNCIO.ask(self.engine.store, "close")
 
     def __enter__(self) -> Cache:
@@ -186,6 +243,22 @@ class Cache:
 
     def __repr__(self) -> str:
         return f"<Cache {self.store.address} namespace={self.namespace!r}>"
+
+
+def _engine(store: Store, codec: Codec, near: Near | None, bounded: bool) -> Engine:
+    """Put an engine on a store, behind its guard, and behind the near tier where there is one."""
+    guarded = GuardedStore(store)
+    if not store.blocking:
+        return Engine(guarded, codec, store)
+    if store.reads_inline:
+        return Engine(guarded, codec, guarded)
+    if near is None:
+        return Engine(guarded, codec)
+    if not hasattr(store, "listener"):
+        raise ConfigurationError(f"near: it takes Redis, which tells what changes; not a {type(store).__name__}")
+    kept = NearStore(guarded, store.listener, codec.open, near)
+    kept.kept.note = getattr(store, "note", None) if bounded else None
+    return Engine(kept, codec, kept.kept)
 
 
 def _count(value: Any, name: str) -> int | None:
@@ -233,7 +306,7 @@ def _store_of(url: Any, namespace: str, timeout: float, bounds: dict[str, int | 
         return embedded_store(timeout=timeout, **bounds), f"{namespace} {folder}" if folder else namespace
     if not isinstance(named, str):
         raise ConfigurationError(f"cache: it takes a url or a Store, not a {type(named).__name__}")
-    store = open_store(named, timeout=timeout, **bounds)
+    store = open_store(named, timeout=timeout, partition=stamp_key(namespace)[1:], **bounds)
     if url is None and not os.environ.get("AICACHED_URL"):
         # The store's address is the url without its password; no other way to cut one out is sure.
         log.info("answers are shared through the Redis that REDIS_URL names: %s", store.address)
@@ -291,5 +364,6 @@ def forget_default() -> None:
         caches = [*_by_url.values(), *([_default] if _default is not None else [])]
         _by_url.clear()
         _default = None
+    forgive()
     for cache in caches:
         cache.close()

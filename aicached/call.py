@@ -14,9 +14,11 @@ from .codec.classes import NONE, Classes
 from .codec.values import holds_objects
 from .context import CurrentCall, Mode
 from .entry import Entry
+from .errors import StoreError
 from .flight import Flight
 from .keys.keyer import Keyer
 from .keys.lanes import Lane
+from .lease import Lease
 from .policy import Policy
 from .savings import Prices
 from .status import CacheStatus, Counts, Usage
@@ -80,7 +82,7 @@ class Facts:
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
-        streams: is it a generator function, sync or async?
+        streams: does it return a stream, whatever its arguments?
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
@@ -118,27 +120,39 @@ class Call:
     __slots__ = (
         "allowed",
         "args",
+        "asked",
+        "behind",
+        "boarded",
         "changed",
         "collapsed",
         "copy",
         "current",
+        "deputy",
         "detail",
         "digest",
         "entry",
+        "epoch",
         "errors",
         "facts",
         "flight",
+        "found",
         "function",
         "fwd",
         "hit",
         "keyed",
         "kwargs",
         "lane",
+        "lease",
         "mode",
+        "names",
+        "ordered",
         "origin_seconds",
         "parts",
+        "places",
         "refused",
+        "seen",
         "shown",
+        "stale",
         "stamps",
         "store_seconds",
         "stored",
@@ -172,13 +186,32 @@ class Call:
         self.traces = traces
         self.current = CurrentCall()
         self.entry: Entry | None = None
+        #: The tags that are known before the origin runs; the store keys of its stamps; what is under them.
+        self.names: tuple[str, ...] = () if callable(facts.policy.tags) else facts.policy.tags
+        self.places: tuple[bytes, ...] = () if lane is None else lane.stamps
         self.stamps: list[bytes | None] | None = None
+        #: What was under the stamp of all tags when the computation began.
+        self.epoch: bytes | None = None
         self.usage: Usage | None = None
         self.fwd: str | None = None
         self.detail: str | None = None
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: The flight that the call is aboard of already, and whether it leads it; what it asked for and found already.
+        self.boarded: tuple[Flight | None, bool] | None = None
+        self.asked: tuple[bytes, ...] = ()
+        self.found: list[Any] | StoreError | None = None
+        #: Under which it computes; None where processes do not share this computation.
+        self.lease: Lease | None = None
+        #: First bytes of the value that its look-up found, of whatever use that was.
+        self.seen: bytes | None = None
+        #: It is a refresh that nobody waits for.
+        self.behind = False
+        #: It computes beside somebody who takes too long.
+        self.deputy = False
+        #: The answer was put here, and stands over whatever is computed.
+        self.ordered = False
         #: The store has failed this call once, and is not asked again.
         self.unreachable = False
         self.collapsed = False
@@ -187,8 +220,17 @@ class Call:
         self.shown = b""
         #: What failed in the store; counted at the end, where the call is one that counts.
         self.errors = 0
-        self.hit = self.stored = self.refused = self.changed = False
+        self.hit = self.stale = self.stored = self.refused = self.changed = False
         self.store_seconds = self.origin_seconds = 0.0
+
+    def repeated(self) -> Call:
+        """Return the same call once more, to be made behind the caller of this one."""
+        about = (self.facts, self.function, self.args, self.kwargs, self.mode, self.lane, self.digest)
+        made = Call(*about, self.keyed, self.allowed)
+        made.behind, made.fwd, made.seen, made.stamps = True, "stale", self.seen, self.stamps
+        made.names, made.places, made.epoch = self.names, self.places, self.epoch
+        made.current.stale = self.current.stale
+        return made
 
     def digest_again(self) -> bytes:
         """Make the digest anew, to see whether the arguments have changed."""
@@ -202,6 +244,11 @@ class Call:
     def classes_of(self, entry: Entry) -> Classes:
         """Return what may be made when *entry* is decoded, without putting it together where it holds no objects."""
         return self.allowed() if holds_objects(entry.payload) else NONE
+
+    @property
+    def streams(self) -> bool:
+        """Will the answer be a stream, as far as that can be told before it is there?"""
+        return self.facts.streams or self.kwargs.get("stream") is True
 
     @property
     def key(self) -> bytes:
@@ -219,6 +266,7 @@ class Call:
         counts.errors += self.errors
         if hit and self.entry is not None:
             counts.hits += 1
+            counts.stale += self.stale
             save(counts, self.entry)
         elif self.fwd == "bypass":
             counts.bypassed += 1

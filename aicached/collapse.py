@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from .call import Call
 from .codec.values import Undecodable
-from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, clone, deputize, join, land, retire
+from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, behind, clone, deputize, join, land, retire
 from .keeping import value_of
 from .recording import Recording
 from .runtime import Outcome, Runtime
 
-__all__ = ["Steps", "fly"]
+__all__ = ["Steps", "fly", "patience"]
 
 #: Seconds after which one waiter computes, if the function does not usually take longer.
 PATIENCE = 60.0
@@ -45,15 +45,19 @@ class Steps(NamedTuple):
 async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
     """Answer a call together with all who want the same."""
     assert call.lane is not None
+    key = (address, call.digest)
     while True:
-        flight, leading = join((address, call.digest), call.lane.stamps, newest=not call.mode.reads)
+        boarded, call.boarded = call.boarded, None
+        place = behind(key) if call.behind else key
+        flight, leading = boarded or join(place, call.places, newest=not call.mode.reads)
         if flight is None:  # in a circle
             return await steps.alone()
         call.flight = flight
         if leading:
             return await _lead(rt, call, flight, steps)
-        landing = await rt.wait(flight, _patience(call))
-        if landing is None and deputize(flight, rt.monotonic(), _patience(call)):
+        landing = await rt.wait(flight, patience(call))
+        if landing is None and deputize(flight, rt.monotonic(), patience(call)):
+            call.deputy = True
             return await _compute(call, flight, steps)
         if landing is not None and landing.kind == "stream":
             if (seat := landing.content.attach()) is not None:
@@ -71,18 +75,33 @@ async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcom
         abandon(flight)
         raise
     if found is not None:
-        land(flight, Landing("entry", call.entry, hit=True))
+        land(flight, _landing(call, found))
         return found
-    return await rt.lead(flight, _led(call, flight, steps))
+    return await rt.lead(flight, _led(rt, call, flight, steps))
 
 
-async def _led(call: Call, flight: Flight, steps: Steps) -> Outcome:
+async def _led(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome:
     token = LEADING.set((*LEADING.get(), flight))
     try:
-        return await _compute(call, flight, steps)
+        return await _joined(rt, call, flight, steps) or await _compute(call, flight, steps)
     finally:
         with suppress(ValueError):  # a coroutine that is collected is closed in another context
             LEADING.reset(token)
+
+
+async def _joined(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome | None:
+    """Take the answer of a refresh that runs behind, of the entry that this call found expired; None: there is none."""
+    there, _ = join(behind(flight.key), (), lead=False) if call.mode.reads else (None, False)
+    landing = await rt.wait(there, patience(call)) if there is not None else None
+    if landing is not None and landing.kind == "stream" and (seat := landing.content.attach()) is not None:
+        call.collapsed = True
+        land(flight, landing)
+        return True, seat
+    if landing is None or landing.kind != "entry":
+        return None
+    outcome = await _arrive(call, landing, steps)
+    land(flight, landing if call.collapsed else _landing(call, outcome))
+    return outcome
 
 
 async def _compute(call: Call, flight: Flight, steps: Steps) -> Outcome:
@@ -100,7 +119,8 @@ def _landing(call: Call, outcome: Outcome) -> Landing:
         return Landing("error", value)
     if isinstance(value, Recording):
         return Landing("stream", value)
-    return EMPTY if call.copy is None else Landing("entry", call.copy)
+    entry = call.copy or call.entry  # of its own making, or found
+    return EMPTY if entry is None else Landing("entry", entry, hit=call.hit, stale=call.stale)
 
 
 async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
@@ -112,14 +132,14 @@ async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
         entry = landing.content
         with suppress(Undecodable):
             value = value_of(call, entry)
-            call.entry, call.hit, call.usage = entry, landing.hit, entry.meta.usage
+            call.entry, call.hit, call.stale, call.usage = entry, landing.hit, landing.stale, entry.meta.usage
             return True, value
     call.collapsed, call.flight = False, None
     return await steps.load()
 
 
-def _patience(call: Call) -> float:
-    """Return the longer of a minute and four times what the function usually takes, in seconds."""
+def patience(call: Call) -> float:
+    """Return for how many seconds a computation holds others back: 60, or four times what it usually takes."""
     counts = call.facts.counts
     usual = counts.seconds_spent / max(1, counts.misses - counts.collapsed)
-    return max(PATIENCE, 4 * usual)
+    return min(max(PATIENCE, 4 * usual), call.facts.policy.max_compute)

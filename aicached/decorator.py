@@ -281,6 +281,10 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
             (``client.chat.completions.create``), sync or async; None = return a decorator.
         ttl: how long an answer is fresh: seconds, a timedelta, a string such as ``"1d"`` (the default) or ``"1h30m"``;
             None = for ever; or a function of the answer that returns one of these.
+        stale_while_revalidate: seconds after ttl in which the old answer is returned at once, while a new one is
+            computed behind; 0 = never.
+        stale_if_error: seconds after ttl in which the old answer is returned where the function fails with a transient
+            error; 0 = never.
         key: a function over the same arguments that returns anything keyable, or a tuple of the names of the only
             parameters that count; None = every argument counts.
         ignore: names of parameters, or of followed globals and closed-over variables, that stay out of the key.
@@ -291,7 +295,8 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
         retry: True = 3 attempts on transient failures; False; a number of attempts in all; or a tenacity Retrying.
         cache_if: answer -> whether to keep it; None = complete answers only.
         usage: answer -> `Usage`, for answers whose shape is not known.
-        coalesce: share one computation among all callers of a key in this process; False: each computes.
+        coalesce: share one computation among all callers of a key, in all processes; False: each computes.
+        max_compute: seconds after which a computation no longer holds others back.
         on_abandon: ``"drop"``: a stream that nobody reads any more is closed; ``"finish"``: it is recorded to its end.
         stream_wait: how long a stream that another process receives is waited for: seconds, a timedelta, a string.
         replay_delay: seconds between two chunks of a replayed stream; 0 = as fast as they are read.

@@ -7,7 +7,8 @@ answer or the origin's own exception: a store that fails is a miss, and between 
 call nothing may raise, since the answer is paid for.
 
 Law: one order, for every call. Look up, judge, mint the stamps that are missing (before the origin, so that a clearing
-during the computation wins), make the key again (each attempt), call, ask the rules, encode, commit, count.
+during the computation wins), take the lease, make the key again (each attempt), call, ask the rules, encode, commit,
+count.
 """
 
 from __future__ import annotations
@@ -17,28 +18,39 @@ from contextvars import Token
 from functools import partial
 from typing import Any
 
-from . import streams
-from .call import Call
+from . import claims, streams
+from .call import Call, spend
 from .codec.envelope import Codec
 from .codec.values import Undecodable
 from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry
-from .errors import StoreError
-from .flight import cancel_joins
+from .errors import StoreError, WriteRefused
+from .flight import abandon, cancel_joins
+from .holdoff import HoldOffs
 from .keeping import entry_of, measure, note, objection, stream_entry, value_of
-from .keys.lanes import Lane
-from .policy import FRESH, judge
+from .keys.keyer import tag_keys
+from .lease import MINE, OUTAGE, PASS, version_of
+from .policy import FRESH, judge, rescues, revalidates
 from .recording import ENDED, FAILED, LEFT, Recording
+from .refreshes import REFRESHES
+from .renewal import RENEWALS
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .status import Counts
 from .stores.base import Store
+from .turns import new_lease, take_turn
 
 __all__ = ["Engine"]
 
 #: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
 RECENT = 64
+#: Of how many entries the process remembers which tags their origin has added.
+REMEMBERED = 10_000
+#: How often a call takes its turn again, as it finds a value that is of no use to it.
+_TURNS = 10
+#: Why an answer comes too late to be stored; see `claims.commit`.
+_LATE = ("outdated", "overtaken")
 
 
 class Engine:
@@ -56,20 +68,35 @@ class Engine:
         self.codec = codec
         self.near = near
         self.address = store.address
+        #: What may be asked in place are copies: the store has to be waited for.
+        self.waits = store.blocking and not store.reads_inline
+        #: The places of tags that the origin has added, by digest, as far as this process has met them.
+        self.extra: dict[bytes, tuple[bytes, ...]] = {}
+        self.holdoffs = HoldOffs()
 
     # A hit without a coroutine -----------------------------------------------------------------------------------
 
-    def peek(self, lane: Lane, digest: bytes, rules: bytes) -> Entry | None:
+    def peek(self, places: tuple[bytes, ...], digest: bytes, rules: bytes) -> Entry | None:
         """Return a fresh entry of a store that may be asked in place; None sends the call the long way."""
         near = self.near
         if near is None:
             return None
         try:
-            data, *stamps = near.get_many((b"v" + digest, *lane.stamps))
+            if self.extra:
+                places += self.extra.get(digest, ())
+            data, *stamps = near.get_many((b"v" + digest, *places))
         except StoreError:  # the long way meets it again, and counts it
             return None
-        entry: Entry | None = data if near.opened or data is None else self.codec.open(data, digest)
-        if entry is None or near.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
+        return self.plain_hit(data, stamps, digest, rules)
+
+    def asked(self, digest: bytes, places: tuple[bytes, ...], epoch: bytes) -> tuple[bytes, ...]:
+        """Return what a look reads: the entry, its stamps as far as they are known, and the stamp of all tags."""
+        return (b"v" + digest, *places, *self.extra.get(digest, ()), epoch)
+
+    def plain_hit(self, data: Any, stamps: list[Any], digest: bytes, rules: bytes) -> Entry | None:
+        """Return the fresh entry in what a store gave for a key and its stamps; None sends the call the long way."""
+        entry = self.opened(data, digest)
+        if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
         return entry if entry.kind == "value" else None
 
@@ -100,24 +127,36 @@ class Engine:
         return await steps.alone()
 
     async def _found(self, rt: Runtime, call: Call) -> Outcome | None:
-        """Return the stored answer, None where there is none or the mode does not read."""
-        entry = await self.look(rt, call) if call.mode.reads else None
-        return None if entry is None else self.hit(call, entry)
+        """Return the stored answer, None where there is none that may be served or the mode does not read."""
+        if not call.mode.reads:
+            return None
+        entry = await self.look(rt, call)
+        return self._stale(rt, call) if entry is None else self.hit(call, entry)
 
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
         assert call.lane is not None
+        if self.waits and call.found is None and (kept := self.peek(call.places, call.digest, call.facts.rules)):
+            call.seen = kept.version
+            return kept
+        found, call.found = call.found, None
+        asked = call.asked if found else self.asked(call.digest, call.places, call.facts.keyer.epoch)
         try:
-            found = await self._ask(rt, call, "get_many", (call.key, *call.lane.stamps))
+            if isinstance(found, StoreError):
+                raise found
+            if found is None:
+                found = await self._ask(rt, call, "get_many", asked)
+            data, *stamps, call.epoch = found
+            call.stamps = stamps[: len(call.places)]
+            call.current.stale, call.seen = None, _version(data)
+            entry = self.opened(data, call.digest)
+            if data is not None and entry is None:
+                call.errors += 1
+                call.detail = "damaged"
+            if entry is None or not await self._stands(rt, call, entry, dict(zip(asked[1:-1], stamps, strict=True))):
+                return None
         except StoreError as error:
             self._store_failed(call, error)
-            return None
-        data, *call.stamps = found
-        entry = self.opened(data, call.digest)
-        if data is not None and entry is None:
-            call.errors += 1
-            call.detail = "damaged"
-        if entry is None or entry.meta.stamps != call.stamps:
             return None
         if judge(entry, self.store.now()) != FRESH:
             call.fwd = "stale"
@@ -125,9 +164,29 @@ class Engine:
             return None
         return entry
 
+    async def _stands(self, rt: Runtime, call: Call, entry: Entry, known: dict[bytes, Any]) -> bool:
+        """
+        Are the stamps under an entry's places still those that it carries?
+
+        The origin may have tagged it: then there are more places than the call knows of. They are asked for apart, once
+        in a process, and remembered.
+        """
+        count = len(call.places)
+        extra = tuple(entry.places()[count - 1 :])
+        if entry.meta.stamps[:count] != call.stamps:
+            return False
+        unknown = [place for place in extra if place not in known]
+        if unknown:
+            known.update(zip(unknown, await self._ask(rt, call, "get_many", unknown), strict=True))
+        if extra != self.extra.get(call.digest, ()):
+            if len(self.extra) >= REMEMBERED:
+                self.extra.clear()
+            self.extra[call.digest] = extra
+        return entry.meta.stamps[count:] == [known[place] for place in extra]
+
     def opened(self, data: Any, digest: bytes) -> Entry | None:
         """Return the entry in what a store gave for a digest, None where it is none."""
-        return data if self.store.opened or data is None else self.codec.open(data, digest)
+        return data if data is None or type(data) is Entry else self.codec.open(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
@@ -144,21 +203,143 @@ class Engine:
         return True, value
 
     async def _load(self, rt: Runtime, call: Call) -> Outcome:
+        """Compute the answer and keep it; or find that another process has done so."""
+        if self.holdoffs.holds(call.digest, self.store.now()) and (stale := self._rescue(call, "held off")) is not None:
+            return stale
         if call.mode.stores:
             await self._mint(rt, call)
             note(call)
+        if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
+            return await self._compute(rt, call)
+        call.lease = new_lease(rt, self.store, call)
+        try:
+            return await self._turn(rt, call) or await self._compute(rt, call)
+        except BaseException:
+            if call.lease is not None:
+                RENEWALS.give_up(call.lease)
+            raise
+
+    async def _turn(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Take the lease; return an answer where another process has found one, None where this one computes."""
+        lease = call.lease
+        assert lease is not None
+        for _ in range(_TURNS):
+            try:
+                met = await take_turn(rt, partial(self._ask, rt, call), call, lease, waits=not call.behind)
+            except StoreError as error:
+                call.lease = None
+                RENEWALS.give_up(lease)
+                self._store_failed(call, error)
+                return None
+            if met == MINE:
+                RENEWALS.add(lease)
+            if met in (MINE, PASS):
+                return None
+            if (found := await self._elsewhere(rt, call, met)) is not None:
+                return found
+            lease.seen = call.seen
+        return None
+
+    async def _elsewhere(self, rt: Runtime, call: Call, met: bytes) -> Outcome | None:
+        """Return the answer that a claim has met with, None where it has to be made again."""
+        assert call.lease is not None
+        if call.behind:  # somebody else sees to it
+            if call.flight is not None:
+                abandon(call.flight)
+            return True, None
+        if met == OUTAGE:
+            return self._rescue(call, "held off")
+        found = await self._found(rt, call)
+        if found is None:
+            await self._mint(rt, call)
+        elif call.lease.rival is not None:
+            call.collapsed, call.hit = True, False
+        return found
+
+    async def _compute(self, rt: Runtime, call: Call) -> Outcome:
+        """Ask the origin, keep what it answers; where it fails, a stale answer may do."""
         outcome = await self._origin(rt, call)
-        if outcome[0] and not isinstance(outcome[1], Recording):
-            await self.keep(rt, call, outcome[1])
+        ok, value = outcome
+        if isinstance(value, Recording):  # `stream_over` does the rest, when it is
+            self.holdoffs.end(call.digest)
+            return outcome
+        down = not ok and (call.behind or (self._rescues(call) and transient(value)))
+        if ok:
+            self.holdoffs.end(call.digest)
+            await self.keep(rt, call, value)
+        elif down:
+            self.holdoffs.begin(call.digest, self.store.now())
+        await self._give_back(rt, call, failed=not ok, down=down)
+        return (self._rescue(call, type(value).__name__) if down else None) or outcome
+
+    async def _give_back(self, rt: Runtime, call: Call, *, failed: bool, down: bool) -> None:
+        """Let others have the lease of a computation that is over, unless the commit has done so."""
+        lease = call.lease
+        if lease is None:
+            return
+        RENEWALS.drop(lease)
+        if call.stored or call.unreachable:
+            if not call.stored:
+                RENEWALS.give_up(lease)
+            return
+        word = None if call.detail in _LATE else lease.ending(failed, down)
+        try:
+            await claims.release(partial(self._ask, rt, call), lease, word)
+        except StoreError as error:
+            self._store_failed(call, error)
+
+    # Stale answers -----------------------------------------------------------------------------------------------
+
+    def _stale(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Return a stale answer that may be served while it is refreshed, and see to it that it is."""
+        entry, policy = call.current.stale, call.facts.policy
+        if entry is None or not revalidates(entry, policy, self.store.now()):
+            return None
+        outcome = self._served(call, entry, "stale")
+        if outcome is None or not call.mode.stores or self.holdoffs.holds(call.digest, self.store.now()):
+            return outcome
+        again = call.repeated()
+        if REFRESHES.start(rt, (self.address, call.digest), lambda: self._refresh(rt, again)):
+            return outcome
+        call.hit, call.stale, call.entry = False, False, None
+        return None
+
+    async def _refresh(self, rt: Runtime, call: Call) -> None:
+        """Compute again what somebody was served stale."""
+        ok, value = await fly(rt, call, self.address, Steps(_nothing, partial(self._load, rt, call)))
+        if isinstance(value, Recording):
+            ok, value = await streams.to_the_end(value)
+        counts = call.facts.counts
+        spend(counts, call.origin_seconds, call.usage)
+        counts.stored += call.stored
+        counts.errors += call.errors
+        if not ok:
+            call.facts.warn(
+                "refresh", "%s: a refresh behind its callers raised %s", call.facts.name, type(value).__name__
+            )
+
+    def _rescues(self, call: Call) -> bool:
+        """Is there a stale answer that may be served if the origin fails?"""
+        entry = call.current.stale
+        return entry is not None and rescues(entry, call.facts.policy, self.store.now())
+
+    def _rescue(self, call: Call, why: str) -> Outcome | None:
+        return self._served(call, call.current.stale, f"stale: {why}") if self._rescues(call) else None
+
+    def _served(self, call: Call, entry: Entry | None, detail: str) -> Outcome | None:
+        outcome = None if entry is None else self.hit(call, entry)
+        if outcome is not None:
+            call.stale, call.detail = True, detail
         return outcome
 
     async def _mint(self, rt: Runtime, call: Call) -> None:
         """See to it that every stamp exists: an entry without them could not be told from one that was cleared."""
         assert call.lane is not None
-        if call.unreachable or (call.stamps is not None and None not in call.stamps):
+        if call.unreachable or (call.stamps is not None and None not in (call.epoch, *call.stamps)):
             return
         try:
-            call.stamps = await self._ask(rt, call, "stamps", call.lane.stamps)
+            *stamps, call.epoch = await self._ask(rt, call, "stamps", (*call.places, call.facts.keyer.epoch))
+            call.stamps = stamps
         except StoreError as error:
             call.stamps = None
             self._store_failed(call, error)
@@ -181,14 +362,21 @@ class Engine:
             outcome = await rt.call(call.function, call.args, call.kwargs)
             return await self._streamed(rt, call, outcome) if outcome[0] else outcome
 
-        option = call.facts.policy.retry
+        option, longest = call.facts.policy.retry, call.facts.policy.max_compute
         if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
-            return await rt.again(option, None, attempt)
+            return await rt.again(option, None, attempt, longest)
+        started = rt.monotonic()
         ok, value = await attempt()
         once = option is False or (option == 1 and option is not True)  # since True == 1
-        if ok or once or not transient(value) or (option is True and call.facts.retries_by_itself()):
+        if (
+            ok
+            or once
+            or self._rescues(call)
+            or not transient(value)
+            or (option is True and call.facts.retries_by_itself())
+        ):
             return ok, value
-        return await rt.again(option, value, attempt)
+        return await rt.again(option, value, attempt, longest - (rt.monotonic() - started))
 
     async def _streamed(self, rt: Runtime, call: Call, outcome: Outcome) -> Outcome:
         """Begin to record what the origin has returned, where it is a stream that somebody else may want."""
@@ -203,35 +391,74 @@ class Engine:
 
     async def stream_over(self, rt: Runtime, call: Call, recording: Recording) -> None:
         """Keep a tape if the rules allow it, and count the call; whatever goes wrong is a word in the status."""
-        ended = recording.state == ENDED
-        if ended:
+        failed = recording.state == FAILED
+        if recording.state == ENDED:
+            await self._tag(rt, call)
             await self._store(rt, call, stream_entry(call, recording.tape, recording.payload, self.store.now()))
-        elif recording.state == LEFT:
+        if recording.state == LEFT:
             call.detail = "abandoned"
-        error = recording.error if recording.state == FAILED else None
-        self._count(rt, call, rt.monotonic() - call.origin_seconds, (error is None, error))
+            if call.lease is not None:
+                RENEWALS.give_up(call.lease)
+        else:
+            await self._give_back(rt, call, failed=failed, down=False)
+        if not call.behind:
+            self._count(rt, call, rt.monotonic() - call.origin_seconds, (not failed, recording.error))
+        elif failed:
+            self.holdoffs.begin(call.digest, self.store.now())
 
     # Keeping the answer ------------------------------------------------------------------------------------------
 
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
+        await self._tag(rt, call)
         await self._store(rt, call, entry_of(call, value, self.store.now()))
 
     async def _store(self, rt: Runtime, call: Call, entry: Entry | None) -> None:
         if entry is None or call.stamps is None or not call.mode.stores:
             return
         if call.flight is not None and call.flight.outdated:
-            call.detail = "outdated"
+            call.refuse("outdated")
             return
         try:
             await self._commit(rt, call, entry)
         except StoreError as error:
             self._store_failed(call, error)
 
+    async def _tag(self, rt: Runtime, call: Call) -> None:
+        """
+        Take in the stamps of the tags that the origin has added.
+
+        They are read only now, so one that was renewed while the answer was computed would look like the one from
+        before. It is told by the stamp of all tags, which was read before, and which is renewed before any other.
+        """
+        added = {name for name in call.current.tags if type(name) is str and name not in call.names}
+        if not added or call.stamps is None or call.unreachable or not call.mode.stores:
+            return
+        keyer = call.facts.keyer
+        places = tag_keys(call.facts.namespace, added)
+        try:
+            stamps = await self._ask(rt, call, "stamps", places)
+            (epoch,) = await self._ask(rt, call, "get_many", (keyer.epoch,))
+        except StoreError as error:
+            call.stamps = None
+            self._store_failed(call, error)
+            return
+        if epoch != call.epoch:
+            call.current.skip("a tag was invalidated meanwhile")
+        call.places += places
+        call.stamps += stamps
+
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
-        await self._ask(rt, call, "commit", call.key, data, entry.ttl, call.facts.keyer.recent, RECENT)
+        ask, lease, recent = partial(self._ask, rt, call), call.lease, call.facts.keyer.recent
+        if lease is None:
+            await ask("commit", call.key, data, entry.lifetime, recent, RECENT)
+        elif call.ordered:
+            await claims.order(ask, lease, (data, entry.lifetime), recent, RECENT)
+        elif (late := await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT)) is not None:
+            call.refuse(late)
+            return
         call.entry, call.stored = entry, True
 
     # What people ask for by name ---------------------------------------------------------------------------------
@@ -246,8 +473,13 @@ class Engine:
         if call.lane is None:
             return
         cancel_joins(key=(self.address, call.digest))
+        ask = partial(self._ask, rt, call)
         try:
-            await self._ask(rt, call, "delete", call.key)
+            if self.store.swaps:
+                with suppress(WriteRefused):  # a full store still forgets
+                    await claims.order(ask, new_lease(rt, self.store, call), None)
+                    return
+            await ask("delete", call.key)
         except StoreError:
             call.facts.counts.errors += 1
 
@@ -255,9 +487,12 @@ class Engine:
         """Keep *value* as the answer to this call; tell whether it was kept."""
         if call.lane is None:
             return False
+        cancel_joins(key=(self.address, call.digest))
+        if self.store.swaps:
+            call.lease, call.ordered = new_lease(rt, self.store, call), True
         await self._mint(rt, call)
         note(call)
-        if call.facts.streams or call.kwargs.get("stream") is True:
+        if call.streams:
             tape = streams.tape_of(call, value)
             payload = partial(tape.payload, "stream", None, asynchronous=not rt.blocking)
             await self._store(rt, call, stream_entry(call, tape, payload, self.store.now()))
@@ -266,20 +501,21 @@ class Engine:
         call.facts.counts.errors += call.errors
         return call.stored
 
-    async def clear(self, rt: Runtime, counts: Counts, stamp: bytes) -> None:
-        """Put a new stamp under a stamp key: every entry that carries the old one is a miss from now on."""
-        cancel_joins(stamp=stamp)
-        try:
-            await rt.ask(self.store, "renew", stamp)
-        except StoreError:
-            counts.errors += 1
+    async def clear(self, rt: Runtime, counts: Counts, *places: bytes) -> None:
+        """Put new stamps under stamp keys, in this order: what carries an old one is a miss from now on."""
+        for place in places:
+            cancel_joins(stamp=place)
+            try:
+                await rt.ask(self.store, "renew", place)
+            except StoreError:
+                counts.errors += 1
 
     # Asking, failing, telling ------------------------------------------------------------------------------------
 
-    async def _ask(self, rt: Runtime, call: Call, verb: str, *args: Any) -> Any:
+    async def _ask(self, rt: Runtime, call: Call, verb: str, *args: Any, **kwargs: Any) -> Any:
         started = rt.monotonic()
         try:
-            return await rt.ask(self.store, verb, *args)
+            return await rt.ask(self.store, verb, *args, **kwargs)
         finally:
             call.store_seconds += rt.monotonic() - started
 
@@ -300,12 +536,21 @@ class Engine:
                 call.facts.warn("hook", "a hook raised %s", type(raised).__name__)
 
 
+def _version(data: Any) -> bytes | None:
+    """Return by what a compare-and-set tells the value that a store gave."""
+    return data.version if type(data) is Entry else version_of(data)
+
+
 def _changed(call: Call) -> bool:
     """Have the arguments changed since the call was made?"""
     try:
         return call.digest_again() != call.digest
     except Exception:  # no longer keyable
         return True
+
+
+async def _nothing() -> None:
+    """Find nothing: who refreshes knows what is there."""
 
 
 def _reset(token: Token[CurrentCall | None]) -> None:

@@ -112,6 +112,11 @@ class Entry:
         self.whole = whole
         self.until = float("inf") if ttl is None else created + ttl
 
+    @property
+    def lifetime(self) -> float | None:
+        """Seconds from its creation until it is of no use to anybody; None = for ever."""
+        return None if self.ttl is None else self.ttl + max(self.windows)
+
     def age(self, now: float) -> float:
         """Return the seconds since the entry was created; never negative."""
         return max(0.0, now - self.created)

@@ -96,7 +96,7 @@ def explained_miss(call: Call, parts: Parts, recent: Mapping[bytes, Entry | None
         now: the store's time.
     """
     assert call.lane is not None
-    stamps = dict(zip(call.lane.stamps, call.stamps or (), strict=False))
+    stamps = dict(zip(call.places, call.stamps or (), strict=False))
     standing = {key: e for key, e in recent.items() if e is not None and e.stands(call.lane.stamps[0], stamps)}
     name, key, own = call.facts.name, call.digest.hex(), recent.get(call.key)
     reason = _own_reason(call, own, cleared=call.key not in standing, stored=call.key in recent)

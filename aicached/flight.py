@@ -26,6 +26,7 @@ __all__ = [
     "Flight",
     "Landing",
     "abandon",
+    "behind",
     "board",
     "cancel_joins",
     "clone",
@@ -49,13 +50,13 @@ class Landing(NamedTuple):
             himself) or ``"abandoned"`` (one of the waiters leads).
         content: see *kind*.
         hit: was it answered from the store?
-        stored: was the new answer kept?
+        stale: with what is no longer fresh?
     """
 
     kind: str
     content: Any = None
     hit: bool = False
-    stored: bool = False
+    stale: bool = False
 
 
 EMPTY, ABANDONED = Landing("empty"), Landing("abandoned")
@@ -133,12 +134,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_remake_after_fork)
 
 
-def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False) -> tuple[Flight | None, bool]:
+def behind(key: Key) -> Key:
+    """Return the key of the flight that refreshes, behind its callers, what they get stale."""
+    return key[0], b"r" + key[1]
+
+
+def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: bool = True) -> tuple[Flight | None, bool]:
     """
     Return the flight to wait for, or a new one to lead.
 
+    Args:
+        stamps, newest: as `Flight` takes them.
+        lead: False: only wait; begin nothing.
+
     Returns:
-        ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing.
+        ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing;
+        ``(None, False)`` where there is none and none was begun.
     """
     mine = [flight for flight in LEADING.get() if flight.landing is None or flight.streaming]
     with _lock:
@@ -151,8 +162,11 @@ def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False) -> tuple[
             for each in mine:
                 each.waits_for.append(there)
             return there, False
-        if there is not None:
-            there.outdated = True
+        if not lead:
+            return None, False
+        for old in (there, _table.get(behind(key)) if newest else None):
+            if old is not None:
+                old.outdated = True
         made = _table[key] = Flight(key, stamps, newest=newest)
         return made, True
 
@@ -208,7 +222,10 @@ def land(flight: Flight, landing: Landing) -> None:
         if flight.landing is not None:
             return
         flight.landing = landing
-        flight.streaming = landing.kind == "stream" and landing.content.state == "running"
+        # What was joined elsewhere is another flight's, which ends with it.
+        flight.streaming = (
+            landing.kind == "stream" and landing.content.flight is flight and landing.content.state == "running"
+        )
         if not flight.streaming:
             _remove(flight)
         wakes, flight.wakes = flight.wakes, []
@@ -241,9 +258,10 @@ def _read_notes() -> None:
 
 def cancel_joins(*, key: Key | None = None, stamp: bytes | None = None) -> None:
     """See to it that nobody joins, and nothing is stored by, the flights of an entry, or of what a stamp stands for."""
+    keys = () if key is None else (key, behind(key))
     with _lock:
         for flight in list(_table.values()):
-            if flight.key == key or stamp in flight.stamps:
+            if flight.key in keys or stamp in flight.stamps:
                 flight.outdated = True
                 del _table[flight.key]
 

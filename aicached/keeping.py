@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -23,7 +24,7 @@ from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
 from .errors import ConfigurationError, UnstorableValue
 from .keys.keyer import WORDS
-from .policy import names_of
+from .policy import jittered
 from .savings import usage_of
 from .status import Usage
 from .tape import Replay, Tape, rewound
@@ -99,12 +100,12 @@ def _entry(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None)
     if why is not None or not call.mode.stores:
         return None
     assert call.copy is not None
-    ttl = _lifetime(call, value)
-    if ttl == 0:
+    ttl, windows = _lifetime(call, value), call.facts.policy.windows
+    if ttl is not None and ttl <= 0 and not (ttl == 0 and any(windows)):
         call.refuse("ttl=0")
         return None
     made = call.copy
-    return Entry(made.version, now, ttl, (0.0, 0.0), made.kind, _meta(call), made.payload, made.whole)
+    return Entry(made.version, now, ttl, windows, made.kind, _meta(call), made.payload, made.whole)
 
 
 def _share(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> str | None:
@@ -148,10 +149,10 @@ def _lifetime(call: Call, value: Any) -> float | None:
         bad = isinstance(error, ConfigurationError)  # whose text would quote what a callback returned
         why = "its ttl is no duration" if bad else f"ttl raised {type(error).__name__}"
         facts.warn("ttl", "%s: not stored, %s", facts.name, why)
-        return 0.0
-    if ttl == 0 and callable(facts.policy.ttl):
+        return -1.0
+    if ttl is not None and ttl <= 0 and callable(facts.policy.ttl) and not any(facts.policy.windows):
         facts.warn("ttl", "%s: ttl= returned None or 0, so the answer is not stored", facts.name)
-    return ttl
+    return jittered(ttl, random.random())
 
 
 def payload_of(value: Any, classes: Classes, verified: set[type]) -> bytes:
@@ -210,17 +211,12 @@ def value_of(call: Call, entry: Entry) -> Any:
 
 
 def _meta(call: Call) -> Meta:
-    facts, current = call.facts, call.current
-    tags = facts.policy.tags
-    if callable(tags):
-        args, kwargs, _ = facts.keyer.arguments(*call.keyed[:3])  # as key= and scope= get them
-        tags = names_of(tags(*args, **kwargs), "tags")
-    assert call.lane is not None
+    facts = call.facts
     if call.parts is None:  # an answer that was put here
         note(call)
     stamps = [stamp for stamp in call.stamps or () if stamp is not None]
-    names = tuple(sorted({*tags, *current.tags}))
-    scope = b"".join(call.lane.stamps[1:])
+    names = tuple(sorted({*call.names, *call.current.tags}))
+    scope = b"".join(call.places[1:])
     about = (facts.name, stamps, facts.rules, call.origin_seconds, call.usage, names, scope)
     return Meta(*about, call.parts or b"", call.shown)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import providers
 from .call import Call, Facts, Streak, save
@@ -17,19 +17,31 @@ from .codec.classes import Classes, annotated_classes, classes_within
 from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .engine import Engine
-from .errors import UnkeyableArgument
+from .entry import Entry
+from .errors import StoreError, UnkeyableArgument
+from .flight import Landing, abandon, join, land
 from .keys.binding import check_names
-from .keys.keyer import Keyer
-from .policy import Policy
+from .keys.keyer import Keyer, tag_keys
+from .keys.lanes import Lane
+from .policy import Policy, names_of
+from .runtime import Outcome, Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
 
-__all__ = ["MISS", "Home", "Plan"]
+__all__ = ["MISS", "Home", "Keyed", "Plan"]
 
 log = logging.getLogger("aicached")
 
 #: What `Plan.peek` returns where there is no hit; None is a value.
 MISS: Any = object()
+
+
+class Keyed(NamedTuple):
+    """Say that a plain call's answer has to be waited for, and what its key is."""
+
+    lane: Lane
+    digest: bytes
+    places: tuple[bytes, ...]
 
 
 class Home(Protocol):
@@ -57,7 +69,7 @@ class Plan:
         policy: the declared rules.
         home: the cache.
         counts: of the function, whatever cache it is on.
-        streams: is it a generator function, sync or async?
+        streams: does it return a stream, whatever its arguments?
     """
 
     def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts, *, streams: bool = False) -> None:
@@ -87,9 +99,11 @@ class Plan:
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}
-        #: The store may be asked in place, and nothing but the ambient can make a call of this plan special.
+        #: The store has to be waited for, and callers of one key share a look.
+        self.waits = self.engine.waits and policy.coalesce
+        #: Nothing but the ambient can make a call of this plan special.
         self.plain = (
-            self.engine.near is not None
+            (self.engine.near is not None or self.waits)
             and policy.mode is None
             and policy.scope is None
             and not home.hooks
@@ -161,10 +175,38 @@ class Plan:
             except UnkeyableArgument as error:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
-        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
-        made = Call(self.facts, wrapped, args, kwargs, allowed, lane, digest, keyed, classes, ambient.traces)
+        made = self._call(wrapped, allowed, lane, digest, keyed, ambient.traces)
         made.detail = why
         return made
+
+    def _call(
+        self,
+        wrapped: Any,
+        mode: Mode,
+        lane: Lane | None,
+        digest: bytes,
+        keyed: tuple[Any, ...],
+        traces: tuple[list[CacheStatus], ...] = (),
+    ) -> Call:
+        args, kwargs = keyed[1:3]
+        classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
+        made = Call(self.facts, wrapped, args, kwargs, mode, lane, digest, keyed, classes, traces)
+        if lane is not None and callable(self.policy.tags):
+            names = self._names(*keyed[:3])
+            if names is None:
+                made.current.skip("tags raised")
+            else:
+                made.names, made.places = names, lane.stamps + tag_keys(self.home.namespace, names)
+        return made
+
+    def _names(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """Return the tags that the policy has for these arguments, None where that cannot be told: nothing is kept."""
+        try:
+            args, kwargs, _ = self.keyer.arguments(instance, args, kwargs)  # as key= and scope= get them
+            return names_of(self.policy.tags(*args, **kwargs), "tags")
+        except Exception as error:
+            self.warn("tags", "%s: not stored, tags= raised %s", self.keyer.name, type(error).__name__)
+            return None
 
     def _scope(
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient
@@ -202,17 +244,25 @@ class Plan:
         return classes
 
     def peek(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient) -> Any:
-        """Return the value of a plain call's hit in a store that may be asked in place, else `MISS`."""
+        """Return the value of a plain call's hit in a store that may be asked in place, `Keyed`, or else `MISS`."""
         if not (ambient is PLAIN and self.plain and process_mode() == "on"):
             return MISS
         try:
             lane, digest = self.keyer.key(instance, args, kwargs, (), 0)
         except UnkeyableArgument:
             return MISS
-        facts = self.facts
-        entry = self.engine.peek(lane, digest, facts.rules)
-        if entry is None:
-            return MISS
+        places = lane.stamps
+        if callable(self.policy.tags):
+            names = self._names(instance, args, kwargs)
+            if names is None:
+                return MISS
+            places += tag_keys(self.home.namespace, names)
+        entry = self.engine.peek(places, digest, self.facts.rules)
+        value = MISS if entry is None else self._value(entry, args, kwargs)
+        return Keyed(lane, digest, places) if value is MISS and self.waits else value
+
+    def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return the value of a hit, and count it; `MISS` where it cannot be had."""
         if entry.whole:
             value = entry.whole[0]
         else:
@@ -221,6 +271,39 @@ class Plan:
                 value = decode(entry.payload, self.classes_for(args, kwargs) if objects else self.classes)
             except Undecodable:
                 return MISS
-        facts.counts.hits += 1
-        save(facts.counts, entry)
+        counts = self.facts.counts
+        counts.hits += 1
+        save(counts, entry)
         return value
+
+    async def fetch(
+        self,
+        rt: Runtime,
+        keyed: Keyed,
+        wrapped: Any,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Outcome:
+        """Answer a plain call on a store that has to be waited for: a hit without a `Call`, all else the long way."""
+        lane, digest, places = keyed
+        engine, facts = self.engine, self.facts
+        boarded = flight, leading = join((engine.address, digest), places)
+        asked = engine.asked(digest, places, self.keyer.epoch)
+        found: list[Any] | StoreError | None = None
+        if leading and flight is not None:
+            try:
+                read = found = await rt.ask(engine.store, "get_many", asked)
+                entry = engine.plain_hit(read[0], read[1:-1], digest, facts.rules)
+                value = MISS if entry is None else self._value(entry, args, kwargs)
+                if value is not MISS:
+                    land(flight, Landing("entry", entry, hit=True))
+                    return True, value
+            except StoreError as error:
+                found = error
+            except BaseException:
+                abandon(flight)
+                raise
+        call = self._call(wrapped, MODES["on"], lane, digest, (instance, args, kwargs, (), 0))
+        call.boarded, call.asked, call.found = boarded, asked, found
+        return await engine.fetch(rt, call)

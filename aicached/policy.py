@@ -26,11 +26,12 @@ from .entry import Entry
 from .errors import ConfigurationError, UnkeyableArgument
 from .keys.canonical import form, form_or, pack
 
-__all__ = ["EXPIRED", "FRESH", "STALE", "Policy", "declare", "judge", "seconds"]
+__all__ = ["EXPIRED", "FRESH", "STALE", "Policy", "declare", "jittered", "judge", "rescues", "revalidates", "seconds"]
 
 log = logging.getLogger("aicached")
 
 FRESH, STALE, EXPIRED = "fresh", "stale", "expired"
+JITTER, JITTER_FROM, JITTER_MOST = 0.05, 10.0, 600.0
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
@@ -76,6 +77,13 @@ def plain(value: Any, option: str) -> Any:
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
         raise _bad(option, value, "a plain function; one with async def would never be awaited")
     return value
+
+
+def _positive(value: Any, option: str) -> float:
+    found = seconds(value, option)
+    if not found:
+        raise _bad(option, value, 'more than 0 seconds, a timedelta, or a string such as "90s", "10m"')
+    return found
 
 
 def _callable(value: Any, option: str) -> Any:
@@ -171,6 +179,8 @@ class Policy:
     """Hold the options of one cached function, validated; see `ai_cached` for what each means."""
 
     ttl: Any = _option(86400.0, _ttl)
+    stale_while_revalidate: float = _option(0.0, seconds)
+    stale_if_error: float = _option(0.0, seconds)
     key: Any = _option(None, _key)
     ignore: frozenset[str] = _option(frozenset(), _frozen_names)
     normalize: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict, metadata={"check": _normalize})
@@ -181,12 +191,18 @@ class Policy:
     cache_if: Callable[[Any], bool] | None = _option(None, _callable)
     usage: Callable[[Any], Any] | None = _option(None, _callable)
     coalesce: bool = _option(True, _flag)
+    max_compute: float = _option(600.0, _positive)
     colour: str | None = _option(None, _one_of(None, "sync", "async"))
     mode: str | None = _option(None, _mode)
     on_abandon: str = _option("drop", _one_of("drop", "finish"))
     stream_wait: float = _option(1.0, seconds)
     replay_delay: float = _option(0.0, seconds)
     on_unkeyable: str = _option("raise", _one_of("raise", "bypass"))
+
+    @property
+    def windows(self) -> tuple[float, float]:
+        """Seconds after ttl in which a stale answer is served: while it is refreshed, and if the origin fails."""
+        return self.stale_while_revalidate, self.stale_if_error
 
     def rules(self) -> bytes:
         """Return a digest of what decides whether a value is kept: an entry admitted by other rules is asked again."""
@@ -214,7 +230,7 @@ class Policy:
 
     def lifetime(self, value: Any, asked: Any = ...) -> float | None:
         """
-        Return for how many seconds *value* is fresh; None = for ever, 0 = not kept.
+        Return for how many seconds *value* is fresh; None = for ever, less than 0 = it is not to be kept.
 
         Args:
             asked: what the origin set with `current_call().ttl`; ``...`` where it did not.
@@ -226,7 +242,7 @@ class Policy:
         if not callable(ttl):
             return None if ttl is None else seconds(ttl, "ttl")
         ttl = ttl(value)
-        return 0.0 if ttl is None else seconds(ttl, "ttl")
+        return -1.0 if ttl is None else seconds(ttl, "ttl")
 
 
 #: Number of the built-in rules of completeness; raise it when they change.
@@ -252,3 +268,26 @@ def judge(entry: Entry, now: float) -> str:
     if now < entry.until:
         return FRESH
     return STALE if now < entry.until + max(entry.windows) else EXPIRED
+
+
+def revalidates(entry: Entry, policy: Policy, now: float) -> bool:
+    """May a stale entry be served while it is refreshed: did the rules allow it then, and do they now? RFC 5861."""
+    return now < entry.until + min(entry.windows[0], policy.stale_while_revalidate)
+
+
+def rescues(entry: Entry, policy: Policy, now: float) -> bool:
+    """May a stale entry be served where the origin fails? RFC 5861, section 4."""
+    return now < entry.until + min(entry.windows[1], policy.stale_if_error)
+
+
+def jittered(ttl: float | None, share: float) -> float | None:
+    """
+    Return *ttl* less a part of it, so that entries written together do not end together.
+
+    Args:
+        ttl: seconds; None and less than 10 s stay as they are.
+        share: 0 to 1, of the most that may be taken: 5 %, at most 10 minutes.
+    """
+    if ttl is None or ttl < JITTER_FROM:
+        return ttl
+    return ttl - share * min(ttl * JITTER, JITTER_MOST)

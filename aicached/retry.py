@@ -100,12 +100,13 @@ def _known_classes() -> list[type]:
     return [cls for cls in found if isinstance(cls, type)]
 
 
-def retrying(option: Any, *, asynchronous: bool, sleep: Any) -> Any:
+def retrying(option: Any, seconds: float, *, asynchronous: bool, sleep: Any) -> Any:
     """
     Return a fresh tenacity Retrying (AsyncRetrying where *asynchronous*).
 
     Args:
         option: True = 3 attempts; a number of attempts in all; or a Retrying to copy, whose own rules then stand.
+        seconds: no attempt begins later, but by a Retrying's own rules.
         sleep: seconds -> None, a coroutine function where *asynchronous*.
     """
     import tenacity
@@ -117,7 +118,7 @@ def retrying(option: Any, *, asynchronous: bool, sleep: Any) -> Any:
         own = option.sleep if isinstance(option, cls) else sleep
         return cls(**kept, sleep=own, reraise=True)
     return cls(
-        stop=tenacity.stop_after_attempt(ATTEMPTS if option is True else option),
+        stop=tenacity.stop_after_attempt(ATTEMPTS if option is True else option) | tenacity.stop_after_delay(seconds),
         wait=_wait,
         retry=tenacity.retry_if_exception(transient),
         sleep=sleep,

@@ -1,5 +1,5 @@
 """
-What differs between blocking code and asyncio: calling, sleeping, asking a store.
+What differs between blocking code and asyncio: calling, sleeping, waiting, asking a store, going on behind.
 
 The engine is written once, as coroutines, and touches the world only through a Runtime. The asyncio runtime suspends.
 The blocking runtime does everything before it returns, so its coroutines finish at their first step, and `drive` runs
@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
 from . import retry
+from .bells import Bell, LoopBell, ThreadBell
 from .flight import Flight, Landing, abandon, board, leave
 from .stores.base import Store
 
@@ -41,6 +43,59 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         coroutine.close()
 
 
+class Behind:
+    """Be what runs behind its caller."""
+
+    def over(self) -> bool:
+        """Has it ended, or can it not end any more?"""
+        raise NotImplementedError
+
+    def settle(self, seconds: float) -> None:
+        """See to it that it ends: wait for it, or cancel it where this thread cannot."""
+        raise NotImplementedError
+
+    async def asettle(self, seconds: float) -> None:
+        """Wait for it, then cancel it where that can be done."""
+        await asyncio.to_thread(self.settle, seconds)
+
+
+class ThreadBehind(Behind):
+    """Be a thread, which cannot be cancelled."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self.thread = thread
+
+    def over(self) -> bool:
+        return not self.thread.is_alive()
+
+    def settle(self, seconds: float) -> None:
+        self.thread.join(seconds)
+
+
+class TaskBehind(Behind):
+    """Be a task, which dies with its loop."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task  # which the loop alone would not keep
+        self.loop = task.get_loop()
+
+    def over(self) -> bool:
+        return self.task.done() or self.loop.is_closed()
+
+    def settle(self, seconds: float) -> None:
+        if not self.over():
+            with suppress(RuntimeError):  # the loop has closed in between
+                self.loop.call_soon_threadsafe(self.task.cancel)
+
+    async def asettle(self, seconds: float) -> None:
+        if self.loop is asyncio.get_running_loop():
+            await asyncio.wait({self.task}, timeout=seconds)
+            if self.task.cancel():
+                await asyncio.wait({self.task})
+        else:
+            self.settle(seconds)
+
+
 class Runtime:
     """Be one colour's way to call, sleep and reach a store."""
 
@@ -53,8 +108,12 @@ class Runtime:
         """Call an origin once: ``(True, value)`` or ``(False, exception)``; only an `Exception` is an outcome."""
         raise NotImplementedError
 
-    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any]) -> Outcome:
-        """Go on after a first attempt that failed with *first* (None: there was none); ``attempt()`` makes the next."""
+    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any], seconds: float) -> Outcome:
+        """
+        Go on after a first attempt that failed with *first* (None: there was none); ``attempt()`` makes the next.
+
+        None begins after *seconds* have passed.
+        """
         raise NotImplementedError
 
     async def lead(self, flight: Flight, story: Coroutine[Any, Any, Outcome]) -> Outcome:
@@ -63,9 +122,28 @@ class Runtime:
 
     async def wait(self, flight: Flight, patience: float) -> Landing | None:
         """Wait until a flight lands, for *patience* seconds at most; None where it has not."""
+        bell = self.bell()
+        try:
+            if board(flight, bell.ring):
+                await bell.wait(patience)
+            return flight.landing
+        finally:
+            if leave(flight):
+                flight.stop()
+
+    def bell(self) -> Bell:
+        """Return what wakes this caller."""
         raise NotImplementedError
 
-    async def ask(self, store: Store, verb: str, *args: Any) -> Any:
+    def alive(self) -> Callable[[], bool]:
+        """Return what tells, in any thread, whether what runs here can still come to its end."""
+        raise NotImplementedError
+
+    def spawn(self, story: Callable[[], Coroutine[Any, Any, None]]) -> Behind:
+        """Run a coroutine behind this caller, with a copy of his context variables."""
+        raise NotImplementedError
+
+    def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call a store's method of that name, by this colour's twin of it."""
         raise NotImplementedError
 
@@ -88,7 +166,7 @@ class Blocking(Runtime):
         except Exception as error:
             return False, error
 
-    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any]) -> Outcome:
+    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any], seconds: float) -> Outcome:
         waiting = [] if first is None else [first]
 
         def next_attempt() -> Any:
@@ -100,7 +178,7 @@ class Blocking(Runtime):
             raise value
 
         try:
-            return True, retry.retrying(option, asynchronous=False, sleep=self.sleep)(next_attempt)
+            return True, retry.retrying(option, seconds, asynchronous=False, sleep=self.sleep)(next_attempt)
         except Exception as error:
             return False, error
 
@@ -110,18 +188,21 @@ class Blocking(Runtime):
         finally:
             abandon(flight)  # which says nothing where it has landed
 
-    async def wait(self, flight: Flight, patience: float) -> Landing | None:
-        landed = threading.Event()
-        try:
-            if board(flight, landed.set):
-                landed.wait(patience)
-            return flight.landing
-        finally:
-            if leave(flight):
-                flight.stop()
+    def bell(self) -> Bell:
+        return ThreadBell()
 
-    async def ask(self, store: Store, verb: str, *args: Any) -> Any:
-        return getattr(store, verb)(*args)
+    def alive(self) -> Callable[[], bool]:
+        return lambda: True
+
+    def spawn(self, story: Callable[[], Coroutine[Any, Any, None]]) -> Behind:
+        context = copy_context()
+        # A daemon, as the interpreter must not wait for a model at its exit; what may be waited for is, for a while.
+        thread = threading.Thread(target=lambda: context.run(drive, story()), name="aicached-behind", daemon=True)
+        thread.start()
+        return ThreadBehind(thread)
+
+    async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
+        return getattr(store, verb)(*args, **kwargs)
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return [drive(story) for story in stories]
@@ -140,7 +221,7 @@ class Asyncio(Runtime):
         except Exception as error:
             return False, error
 
-    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any]) -> Outcome:
+    async def again(self, option: Any, first: Exception | None, attempt: Callable[[], Any], seconds: float) -> Outcome:
         waiting = [] if first is None else [first]
 
         async def next_attempt() -> Any:
@@ -152,7 +233,7 @@ class Asyncio(Runtime):
             raise value
 
         try:
-            return True, await retry.retrying(option, asynchronous=True, sleep=self.sleep)(next_attempt)
+            return True, await retry.retrying(option, seconds, asynchronous=True, sleep=self.sleep)(next_attempt)
         except Exception as error:
             return False, error
 
@@ -175,42 +256,21 @@ class Asyncio(Runtime):
             raise
         return task.result()
 
-    async def wait(self, flight: Flight, patience: float) -> Landing | None:
-        loop = asyncio.get_running_loop()
-        gate = loop.create_future()
-        alarm = loop.call_later(patience, _open, gate)
-        try:
-            if board(flight, partial(_wake, loop, gate)):
-                await gate
-            return flight.landing
-        finally:
-            alarm.cancel()
-            if leave(flight):
-                flight.stop()
+    def bell(self) -> Bell:
+        return LoopBell()
 
-    async def ask(self, store: Store, verb: str, *args: Any) -> Any:
-        return await getattr(store, f"a{verb}")(*args)
+    def alive(self) -> Callable[[], bool]:
+        loop = asyncio.get_running_loop()
+        return lambda: not loop.is_closed()
+
+    def spawn(self, story: Callable[[], Coroutine[Any, Any, None]]) -> Behind:
+        return TaskBehind(asyncio.get_running_loop().create_task(story()))
+
+    def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        return getattr(store, f"a{verb}")(*args, **kwargs)  # type: ignore[no-any-return]
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return await asyncio.gather(*stories)
-
-
-def _open(gate: asyncio.Future[None]) -> None:
-    if not gate.done():
-        gate.set_result(None)
-
-
-def _wake(loop: asyncio.AbstractEventLoop, gate: asyncio.Future[None]) -> None:
-    """Open a gate from any thread; nobody waits behind that of a loop that is closed."""
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
-        _open(gate)
-    else:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_open, gate)
 
 
 def _over(flight: Flight, task: asyncio.Task[Outcome]) -> None:

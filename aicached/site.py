@@ -18,7 +18,7 @@ from .context import AMBIENT
 from .errors import ConfigurationError
 from .keys.binding import bottom_of, check_names, colour_of
 from .keys.keyer import Keyer
-from .plan import MISS, Home, Plan
+from .plan import MISS, Home, Keyed, Plan
 from .playback import Opening, asteps, played, steps
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
@@ -51,7 +51,7 @@ class Site:
         self.colour = declared.get("colour") or colour_of(function)
         if self.colour == "sync" and providers.opens(function):
             self.colour = "async"
-        self.streams = _is_generator(function) or _is_async_generator(function)
+        self.streams = _is_generator(function) or _is_async_generator(function) or providers.streams(function)
         self.answer = self._answer()
         policy = Policy(**declared)
         keyer = Keyer(function, policy, "")
@@ -101,6 +101,8 @@ class Site:
         plan = self.plan()
         ambient = AMBIENT.get()
         found = plan.peek(instance, args, kwargs, ambient)
+        if type(found) is Keyed:
+            return given(drive(plan.fetch(BLOCKING, found, wrapped, instance, args, kwargs)))
         if found is not MISS:
             return found
         return given(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
@@ -113,9 +115,11 @@ class Site:
         ambient = AMBIENT.get()
         try:
             found = plan.peek(instance, args, kwargs, ambient)
+            if type(found) is Keyed:
+                return _played(plan.fetch, ASYNCIO, found, wrapped, instance, args, kwargs)
             if found is not MISS:
                 return _given(found)
-            return _fetched(plan, plan.call(wrapped, instance, args, kwargs, ambient))
+            return _played(plan.engine.fetch, ASYNCIO, plan.call(wrapped, instance, args, kwargs, ambient))
         except Exception as error:
             return _raised(error)
 
@@ -135,7 +139,7 @@ class Site:
             call = plan.call(wrapped, instance, args, kwargs, AMBIENT.get())
         except Exception as error:
             return asteps(partial(_raised, error))
-        return asteps(partial(_found, plan, call))
+        return asteps(partial(_finished, plan.engine.fetch, ASYNCIO, call))
 
     def answer_opening(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return what answers a call of a plain function that gives back something async, nobody knows yet what."""
@@ -183,12 +187,12 @@ async def _raised(error: Exception) -> Any:
         del error
 
 
-async def _fetched(plan: Plan, call: Call) -> Any:
-    return given(await plan.engine.fetch(ASYNCIO, call))
+async def _finished(story: Callable[..., Coroutine[Any, Any, Outcome]], *given: Any) -> Any:
+    return finish(await story(*given))
 
 
-async def _found(plan: Plan, call: Call) -> Any:
-    return finish(await plan.engine.fetch(ASYNCIO, call))
+async def _played(story: Callable[..., Coroutine[Any, Any, Outcome]], *about: Any) -> Any:
+    return given(await story(*about))
 
 
 def given(outcome: Outcome) -> Any:

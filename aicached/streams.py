@@ -10,7 +10,7 @@ after never is. One commit, when the source ended by itself and the rules agree.
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
@@ -20,22 +20,19 @@ from . import providers
 from .call import Call
 from .codec.values import IMMUTABLE, decode
 from .keeping import payload_of
-from .playback import GENERATOR, STREAM
+from .lease import Lease
+from .playback import GENERATOR, STREAM, asteps, steps
 from .pump import AsyncRecording
-from .recording import ENDED, Recording, Source, SyncRecording
+from .recording import Recording, Seat, Source, SyncRecording
 from .runtime import ASYNCIO, BLOCKING, Outcome, Runtime, drive
 from .tape import Tape
 
-__all__ = ["begin", "source_of", "tape_for", "tape_of"]
-
-log = logging.getLogger("aicached")
+__all__ = ["begin", "source_of", "tape_of", "to_the_end"]
 
 #: What has one of these is a file, a socket or a cursor: its items are no chunks of an answer.
 _FOREIGN = ("read", "fileno", "execute", "fetchone")
 #: Chunks that may go by before a provider is recognized.
 _TRIES = 16
-#: Seconds for which a stream is recorded that nobody reads any more.
-MAX_COMPUTE = 600.0
 
 
 class Keeper(Protocol):
@@ -137,8 +134,11 @@ async def begin(keeper: Keeper, call: Call, source: Source) -> Outcome:
 
     finish: Callable[[Recording], Any] = over if source.asynchronous else lambda recording: drive(over(recording))
     policy = call.facts.policy
-    patience = MAX_COMPUTE if policy.on_abandon == "finish" else 0.0
-    made = (source, tape_for(call), call.flight, form_of, sight.see, finish, patience)
+    patience = policy.max_compute if policy.on_abandon == "finish" else 0.0
+    tape = tape_for(call)
+    if call.lease is not None:
+        _lasting(call.lease, tape, policy.max_compute)
+    made = (source, tape, call.flight, form_of, sight.see, finish, patience)
     if source.asynchronous:
         pumped = AsyncRecording(*made)
         error = await pumped.begin()
@@ -148,6 +148,33 @@ async def begin(keeper: Keeper, call: Call, source: Source) -> Outcome:
     return (True, recording) if error is None else (False, error)
 
 
-def ended(recording: Recording) -> bool:
-    """Did its source end by itself?"""
-    return recording.state == ENDED
+def _lasting(lease: Lease, tape: Tape, longest: float) -> None:
+    """Have a lease renewed as long as chunks come: a stream may be long, but not silent."""
+    alive, count, since = lease.alive, 0, time.monotonic()
+
+    def comes() -> bool:
+        nonlocal count, since
+        if len(tape.chunks) > count:
+            count, since = len(tape.chunks), time.monotonic()
+        return time.monotonic() - since < longest and bool(alive())
+
+    lease.alive, lease.ends = comes, float("inf")
+
+
+async def to_the_end(recording: Recording) -> Outcome:
+    """Read a recording that nobody else may read, so that it is kept."""
+    seat = recording.attach(first=True)
+    try:
+        if isinstance(recording, AsyncRecording):
+            async for _ in asteps(partial(_itself, seat)):
+                pass
+        else:
+            for _ in steps(lambda: seat):
+                pass
+    except Exception as error:
+        return False, error
+    return True, None
+
+
+async def _itself(seat: Seat | None) -> Seat | None:
+    return seat

@@ -30,6 +30,8 @@ class Options(TypedDict, total=False):
     """List the options of `ai_cached`; that is where they are explained."""
 
     ttl: Duration | Callable[[Any], Duration | None] | None
+    stale_while_revalidate: Duration
+    stale_if_error: Duration
     key: Callable[..., Any] | Iterable[str] | None
     ignore: Iterable[str]
     normalize: Mapping[str, Callable[[Any], Any]] | None
@@ -40,6 +42,7 @@ class Options(TypedDict, total=False):
     cache_if: Callable[[Any], bool] | None
     usage: Callable[[Any], Any] | None
     coalesce: bool
+    max_compute: Duration
     colour: Literal["sync", "async"] | None
     mode: Literal["on", "off", "refresh", "read_only", "write_only"] | None
     on_abandon: Literal["drop", "finish"]

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import cachetools
 import diskcache
-import msgpack
-import redis
-import redis.asyncio
 from measure import Bench, afresh, answer, chat, json_key
 
 from aicached import Cache, ai_cached
-
-sys.path.append(str(Path(__file__).parents[1]))
-from tests.servers import RedisServer
 
 ANSWER = answer()
 CALLS: list[str] = []
@@ -117,47 +107,6 @@ class Hits(Bench):
                 "SQLite, async", {"aicached": ai_cached(aask, cache=cache, ttl="1d"), "diskcache, inline": inline}
             )
 
-    def redis(self, cache: Cache, url: str) -> None:
-        with redis.Redis.from_url(url) as client:
-
-            def get(key: str) -> Any:
-                return None if (data := client.get(key)) is None else msgpack.unpackb(data)
-
-            def put(key: str, value: Any) -> None:
-                client.set(key, msgpack.packb(value), ex=86400)
-
-            hand = by_hand(get, put)
-            self.race("Redis, sync", {"aicached": ai_cached(ask, cache=cache, ttl="1d"), "redis-py GET, by hand": hand})
-
-    def redis_async(self, cache: Cache, url: str) -> None:
-        client = redis.asyncio.Redis.from_url(url)
-
-        async def get(key: str) -> Any:
-            return None if (data := await client.get(key)) is None else msgpack.unpackb(data)
-
-        async def put(key: str, value: Any) -> None:
-            await client.set(key, msgpack.packb(value), ex=86400)
-
-        hand = by_hand_async(get, put)
-        self.race(
-            "Redis, async", {"aicached": ai_cached(aask, cache=cache, ttl="1d"), "redis.asyncio GET, by hand": hand}
-        )
-        self.loop.run_until_complete(client.aclose())
-        self.loop.run_until_complete(cache.aclose())
-
-
-@contextmanager
-def one_cpu(pid: int) -> Iterator[None]:
-    """Put this process and *pid* on one CPU: between two, a wake-up costs more than what is measured."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    ours = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(ours)})
-    os.sched_setaffinity(pid, {min(ours)})
-    yield
-    os.sched_setaffinity(0, ours)
-
 
 def main() -> None:
     bench = Hits()
@@ -167,9 +116,6 @@ def main() -> None:
             bench.memory(cache)
         with Cache(f"sqlite:///{folder}/hits.db") as cache:
             bench.sqlite(cache, f"{folder}/diskcache")
-    with RedisServer() as server, one_cpu(server.pid), Cache(server.url) as cache:
-        bench.redis(cache, server.url)
-        bench.redis_async(cache, server.url)
     bench.loop.close()
 
 

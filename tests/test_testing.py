@@ -33,11 +33,11 @@ class DictStore(Store):
     def delete(self, key):
         self.data.pop(key, None)
 
-    def swap(self, key, old, new):
+    def exchange(self, key, old, new):
         return self.data.get(key) == old
 
-    async def aswap(self, key, old, new):
-        return self.swap(key, old, new)
+    async def aexchange(self, key, old, new):
+        return self.exchange(key, old, new)
 
 
 def test_a_clock_moves_only_when_told():
@@ -122,7 +122,7 @@ def use(store, colour, run):
     run(getattr(store, f"{a}renew")(b"s"))
     changed = run(getattr(store, f"{a}stamps")([b"s"])) != stamps
     run(getattr(store, f"{a}delete")(b"k"))
-    swapped = run(getattr(store, f"{a}swap")(b"k", None, b"new"))
+    swapped = run(getattr(store, f"{a}exchange")(b"k", None, b"new"))
     run(getattr(store, f"{a}close")())
     return found, changed, swapped
 
@@ -132,7 +132,7 @@ def test_a_healthy_flaky_store_is_the_store_itself(colour, run):
     assert use(store, colour, run) == ((b"data", [b"data", None]), True, True)
     assert store.failures == 0
     assert store.operations == {
-        "set": 1, "get": 1, "get_many": 1, "stamps": 2, "renew": 1, "delete": 1, "swap": 1
+        "set": 1, "get": 1, "get_many": 1, "stamps": 2, "renew": 1, "delete": 1, "exchange": 1
     }  # fmt: skip
     assert (store.address, store.blocking, store.data) == (store.store.address, False, {b"s": store.data[b"s"]})
 
@@ -143,7 +143,7 @@ def test_a_store_fails_until_it_is_healed(colour, run):
     store.always_fail()
     for name, arguments in [
         ("get", [b"k"]), ("set", [b"k", b"", None]), ("delete", [b"k"]), ("get_many", [[b"k"]]),
-        ("stamps", [[b"s"]]), ("renew", [b"s"]), ("swap", [b"k", None, b""]),
+        ("stamps", [[b"s"]]), ("renew", [b"s"]), ("exchange", [b"k", None, b""]),
     ]:  # fmt: skip
         with pytest.raises(StoreUnavailable):
             run(getattr(store, f"{'a' if colour == 'async' else ''}{name}")(*arguments))

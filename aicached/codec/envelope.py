@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from math import isfinite
 from typing import Any
+from zlib import crc32
 
 import msgpack
 
@@ -46,6 +47,8 @@ _KNOWN_FLAGS = 31
 _KINDS = ("value", "stream")
 #: CRC-32 of any bytes followed by their own CRC-32 in little-endian order: no slice has to be taken to check it.
 _RESIDUE = 0x2144DF1C
+_START = _HEADER.size
+_NO_WINDOWS = (0.0, 0.0)
 
 
 class _Unreadable(Exception):
@@ -81,6 +84,7 @@ class Codec:
     ) -> None:
         self.signers = {_key_id(key): key for key in _keys(signing_keys, "signing_keys", at_least=32)}
         self.ciphers = {_key_id(key): _cipher(key) for key in _keys(encryption_keys, "encryption_keys", exactly=32)}
+        self._locks = (_ENCRYPTED if self.ciphers else 0) | (_SIGNED if self.signers else 0)
         self.compression = compression
         self.limit = limit
         #: What keyed digests begin with: of the *last* key, so that a new key in front of the list loses nothing.
@@ -102,8 +106,7 @@ class Codec:
         payload, squeezed = self._squeeze(entry.payload)
         meta = msgpack.packb(list(entry.meta))
         _meta(meta)  # what is sealed can be opened
-        flags = _KINDS.index(entry.kind) | squeezed
-        flags |= (_ENCRYPTED if self.ciphers else 0) | (_SIGNED if self.signers else 0)
+        flags = _KINDS.index(entry.kind) | squeezed | self._locks
         created, swr, sie = (round(moment * 1000) for moment in (entry.created, *entry.windows))
         times = (created, -1 if entry.ttl is None else round(entry.ttl * 1000), swr, sie)
         header = _HEADER.pack(entry.version, _MAGIC, _FORMAT, flags, digest, *times, len(meta), len(payload))
@@ -116,7 +119,7 @@ class Codec:
 
     def _sealed(self, whole: bytes) -> bytes:
         if not self.signers:
-            return whole + _CRC.pack(zlib.crc32(whole))
+            return whole + _CRC.pack(crc32(whole))
         name, key = next(iter(self.signers.items()))
         return whole + name + hmac.digest(key, whole, "sha256")
 
@@ -128,31 +131,35 @@ class Codec:
             return None
 
     def _open(self, blob: bytes, digest: bytes) -> Entry | None:
-        end = self._end(blob)
+        # Half of all that a hit costs beside its round trip is here: no step has a function of its own without need.
+        if self.signers:
+            end = self._end(blob)
+        elif crc32(blob) != _RESIDUE:
+            return None
+        else:
+            end = len(blob) - 4
         version, magic, form, flags, key, created, ttl, swr, sie, meta, payload = _HEADER.unpack_from(blob)
         if magic != _MAGIC or form != _FORMAT or key != digest or flags & ~_KNOWN_FLAGS:
             return None
         if ttl < -1 or swr < 0 or sie < 0 or payload > self.limit:
             return None
-        if bool(flags & _ENCRYPTED) != bool(self.ciphers) or bool(flags & _SIGNED) != bool(self.signers):
+        if flags & (_ENCRYPTED | _SIGNED) != self._locks:
             return None
-        body, start = blob, _HEADER.size
+        body, start = blob, _START
         if flags & _ENCRYPTED:
             body, start, end = self._decrypted(blob, end)
         if start + meta + payload != end:
             return None
         about = _meta(body[start : start + meta])
-        content = self._stretched(body[start + meta : end], flags)
-        windows = (swr / 1000, sie / 1000)
+        content = body[start + meta : end]
+        if flags & (_ZLIB | _ZSTD):
+            content = self._stretched(content, flags)
+        windows = (swr / 1000, sie / 1000) if swr or sie else _NO_WINDOWS
         lifetime = None if ttl < 0 else ttl / 1000
         return Entry(version, created / 1000, lifetime, windows, _KINDS[flags & _STREAM], about, content)
 
     def _end(self, blob: bytes) -> int:
-        """Check the seal, and return where it begins."""
-        if not self.signers:
-            if zlib.crc32(blob) != _RESIDUE:
-                raise _Unreadable
-            return len(blob) - _CRC.size
+        """Check the signature, and return where it begins."""
         end = len(blob) - 36
         key = self.signers[blob[end : end + 4]]
         if not hmac.compare_digest(hmac.digest(key, blob[:end], "sha256"), blob[end + 4 :]):
@@ -194,11 +201,13 @@ class Codec:
 
 
 _META = (str, list, bytes, list, bytes, bytes, bytes)
+_unpack = msgpack.unpackb
 
 
 def _meta(packed: bytes) -> Meta:
     """Unpack meta, each field of the type that it was stored with; `isfinite` raises where it gets no number."""
-    function, stamps, rules, seconds, usage, tags, scope, parts, arguments = msgpack.unpackb(packed)
+    items = _unpack(packed)
+    function, stamps, rules, seconds, usage, tags, scope, parts, arguments = items
     if (type(function), type(stamps), type(rules), type(tags), type(scope), type(parts), type(arguments)) != _META:
         raise _Unreadable
     for tag in tags:
@@ -206,8 +215,10 @@ def _meta(packed: bytes) -> Meta:
             raise _Unreadable
     if not isfinite(seconds):
         raise _Unreadable
-    used = None if usage is None else _usage(*usage)
-    return Meta(function, stamps, rules, seconds, used, tuple(tags), scope, parts, arguments)
+    if usage is not None:
+        items[4] = _usage(*usage)
+    items[5] = tuple(tags)
+    return Meta._make(items)
 
 
 def _usage(model: Any, tokens_in: Any, tokens_out: Any, cost: Any) -> Usage:

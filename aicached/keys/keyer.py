@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol
 
 from .. import providers
@@ -22,7 +23,7 @@ from .fingerprint import Fingerprint, same
 from .lanes import Lane
 from .naming import identity
 
-__all__ = ["Keyer", "stamp_key"]
+__all__ = ["Keyer", "stamp_key", "tag_keys"]
 
 SCHEMA = 1
 #: Names of the parts of a key that are no arguments.
@@ -42,6 +43,8 @@ class Rules(Protocol):
     def scope(self) -> Any: ...
     @property
     def version(self) -> Any: ...
+    @property
+    def tags(self) -> Any: ...
 
 
 class Keyer:
@@ -66,6 +69,9 @@ class Keyer:
         self.binder = Binder(self.subject.function, names, rules.ignore, rules.normalize)
         self.fingerprint = Fingerprint(self.subject.function, rules.version, rules.ignore)
         self.stamps = (stamp_key(namespace), stamp_key(namespace, "function", *self.identity))
+        #: The stamps of the tags that every answer has, and the one that any invalidation of a tag renews.
+        self.tags = () if callable(rules.tags) else tag_keys(namespace, rules.tags)
+        self.epoch = stamp_key(namespace, "tags")
         self.recent = b"e" + stamp_key(namespace, "recent", *self.identity)[1:]
         #: Is the key what a function of the user's makes of the arguments?
         self.chosen = callable(rules.key)
@@ -168,7 +174,7 @@ class Keyer:
         marked = hashlib.sha256(pack(list(scope))).digest()[:16] if scope else b""
         if len(self.lanes) >= 1000:  # a scope for each user
             self.lanes.clear()
-        lane = self.lanes[mark] = Lane(self.secret + pack(prefix), self.stamps + scopes, marked)
+        lane = self.lanes[mark] = Lane(self.secret + pack(prefix), self.stamps + scopes + self.tags, marked)
         return lane
 
     def _owner_digest(self, owner: Any) -> str:
@@ -206,8 +212,14 @@ def _text(value: Any) -> str:
         return f"<{type(value).__qualname__}>"
 
 
+def tag_keys(namespace: str, names: Iterable[str]) -> tuple[bytes, ...]:
+    """Return the store keys of the stamps that stand for tags, in the order of their names."""
+    return tuple([stamp_key(namespace, "tag", name) for name in sorted({*names})])
+
+
+@lru_cache(10_000)
 def stamp_key(*names: str) -> bytes:
-    """Return the store key of the stamp that stands for a namespace, a function or a scope."""
+    """Return the store key of the stamp that stands for a namespace, a function, a scope or a tag."""
     return b"t" + hashlib.sha256(pack([SCHEMA, "stamp", *names])).digest()
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "of_client",
     "of_manager",
     "opens",
+    "streams",
     "watch",
     "watched",
 ]
@@ -78,8 +79,13 @@ def of_manager(value: Any) -> Provider | None:
 
 
 def opens(function: Any) -> bool:
-    """Is this a plain function that returns an asynchronous stream manager?"""
-    return any(p.opens(function) for p in PROVIDERS)
+    """Is this a plain function that returns an asynchronous stream manager: ``stream()`` of an async client?"""
+    return streams(function) and str(getattr(function, "__qualname__", "")).startswith("Async")
+
+
+def streams(function: Any) -> bool:
+    """Is this a method of an SDK that always returns a stream manager?"""
+    return any(p.streams(function) for p in PROVIDERS)
 
 
 def watched(chunks: list[Any]) -> Watch | None:

@@ -151,11 +151,10 @@ class Provider:
         """Is *value* what has to be entered before it is a stream, as the result of ``client.messages.stream()``?"""
         return type(value).__name__.endswith("StreamManager") and self.defines(type(value))
 
-    def opens(self, function: Any) -> bool:
-        """Is this a plain function that returns an asynchronous `is_manager`: ``stream()`` of an async client?"""
-        owner, _, name = str(getattr(function, "__qualname__", "")).rpartition(".")
+    def streams(self, function: Any) -> bool:
+        """Is this a method of the SDK that always returns `is_manager`?"""
         home = f"{getattr(function, '__module__', None)}."
-        return name == "stream" and owner.startswith("Async") and home.startswith(f"{self.module}.")
+        return getattr(function, "__name__", None) == "stream" and home.startswith(f"{self.module}.")
 
     #: The method by which its streams give the whole answer when they are over -> the property that shows it.
     finals: Mapping[str, str] = {}

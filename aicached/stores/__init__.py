@@ -14,12 +14,13 @@ __all__ = ["Store", "open_store"]
 _ALLOWED = "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://, rediss:// and unix://"
 
 
-def open_store(url: str, *, timeout: float, max_entries: int | None, max_bytes: int | None) -> Store:
+def open_store(url: str, *, timeout: float, max_entries: int | None, max_bytes: int | None, partition: bytes) -> Store:
     """
     Return the store that *url* names.
 
     Args:
         timeout: seconds per operation, for stores that wait.
+        partition: 32 bytes that stand for the part of the store that the bounds are about.
         max_entries, max_bytes: bounds, least recently used goes first; None = none (memory://: 1 GiB).
 
     Raises:
@@ -38,7 +39,7 @@ def open_store(url: str, *, timeout: float, max_entries: int | None, max_bytes: 
     if separator and scheme in ("redis", "rediss", "unix"):
         from .redis import RedisStore
 
-        return RedisStore(url, timeout=timeout)
+        return RedisStore(url, timeout=timeout, partition=partition, **bounds)
     # A url may hold a password: of one that cannot be read, nothing but a plain scheme is repeated.
     named = f"by {scheme}://" if separator and scheme.isalnum() else "by that url"
     raise ConfigurationError(f"cache: no store is known {named}; there are {_ALLOWED}")

@@ -11,12 +11,12 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import StoreError
 
-__all__ = ["Store"]
+__all__ = ["HEAD", "Head", "Puts", "Store"]
 
 _Result = TypeVar("_Result")
 _living: weakref.WeakSet[Store] = weakref.WeakSet()
@@ -24,12 +24,36 @@ _living: weakref.WeakSet[Store] = weakref.WeakSet()
 
 #: Bytes of a key.
 KEY = 33
+#: Bytes from the beginning of what is kept that a compare-and-set looks at and tells.
+HEAD = 32
+
+
+class Head(NamedTuple):
+    """
+    Tell what a compare-and-set found under a key.
+
+    Args:
+        data: its first bytes, at most `HEAD` of them; None where there is nothing.
+        left: seconds that it will stay; None = for ever.
+    """
+
+    data: bytes | None
+    left: float | None = None
+
+
+#: What a compare-and-set writes: key -> (data, lifetime in seconds or None), or None to delete.
+Puts = Mapping[bytes, "tuple[Any, float | None] | None"]
 
 
 def newest_first(key: bytes, others: bytes, limit: int) -> bytes:
     """Return *key* in front of the keys that stand one after the other in *others*, at most *limit* in all."""
-    found = [others[at : at + KEY] for at in range(0, len(others), KEY)]
-    return b"".join([key, *(other for other in found if other != key)][:limit])
+    at = others.find(key)
+    while at >= 0:
+        if at % KEY == 0:
+            others = others[:at] + others[at + KEY :]
+            break
+        at = others.find(key, at + 1)  # across two keys: it is none
+    return (key + others)[: limit * KEY]
 
 
 class Store:
@@ -38,8 +62,8 @@ class Store:
 
     A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
     keys), then a digest of 32. A subclass writes `get`, `set` and `delete`; the rest has defaults on top of these, but
-    for `keys`, which a store may lack. The twins that begin with an *a* run the plain method in a thread, or at once
-    where `blocking` is false; override them where the driver is async by nature.
+    for `keys` and `swap`, which a store may lack. The twins that begin with an *a* run the plain method in a thread, or
+    at once where `blocking` is false; override them where the driver is async by nature.
     """
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
@@ -48,6 +72,12 @@ class Store:
     reads_inline = False
     #: True: what is kept are opaque objects with a ``len()``, handed back as they are; False: bytes alone.
     opened = False
+    #: True: `swap` is there, by which processes share one computation.
+    swaps = False
+    #: True: what it was told to keep may be gone before its time, as others need the room.
+    forgets = True
+    #: Seconds from one look at what somebody else computes to the next: at first, and at most.
+    poll = (0.005, 0.1)
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -114,6 +144,39 @@ class Store:
         """
         raise StoreError(f"a {type(self).__name__} cannot list its entries")
 
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        """
+        Write all of *puts* if each key is as *expected*, else nothing: a compare-and-set over the keys of one digest.
+
+        Args:
+            expected: key -> what must be there, or its first bytes (`HEAD` at most); None = nothing.
+            puts: what is written, in this order.
+            recent, limit: as for `commit`, of the first key of *puts*; empty = no such list.
+            news: the key whose watchers are told that something was written; empty = nobody.
+
+        Returns:
+            None where it was done, else what is there instead, one head for each key of *expected*.
+
+        Raises:
+            StoreError: this store cannot compare and set.
+        """
+        raise StoreError(f"a {type(self).__name__} cannot compare and set")
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        """
+        Have *wake* called, from any thread and perhaps for no reason, after a `swap` that has news of *key*.
+
+        Returns:
+            True where news will come: once at the beginning too, as what came before was not seen. False where it is
+            for the caller to look from time to time.
+        """
+        return False
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        """Have *wake* called no more."""
+
     def close(self) -> None:
         """Let go of files and connections; the store may be used again, which opens them anew."""
 
@@ -152,6 +215,12 @@ class Store:
     async def akeys(self) -> list[bytes]:
         """Twin of `keys`."""
         return await self._apart(self.keys)
+
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        """Twin of `swap`."""
+        return await self._apart(self.swap, expected, puts, recent, limit, news)
 
     async def aclose(self) -> None:
         """Twin of `close`."""

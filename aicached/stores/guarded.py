@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
-from .base import Store
+from .base import Head, Puts, Store
+from .owed import Owed
 
 __all__ = ["GuardedStore"]
 
@@ -23,6 +24,7 @@ _FAILURES = 3
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5.0
 _WRITE_PAUSE = 1.0
+_REFUSALS = 20  # kinds of refusals that are logged
 
 _log = logging.getLogger("aicached")
 
@@ -98,12 +100,15 @@ class GuardedStore(Store):
         self.blocking = store.blocking
         self.reads_inline = store.reads_inline
         self.opened = store.opened
+        self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
         self._failures = 0
         self._retry_at: float | None = None  # None: the breaker is closed
         self._pause = _FIRST_PAUSE
         self._refused_until: float | None = None  # None: writes go through
         self._foreign: set[type[Exception]] = set()
+        self._refusals: set[str] = set()
         self._lock = threading.RLock()
+        self.owed = Owed(self._pay, self._apay, self.address)
         self._reads, self._writes = _Pass(self), _WritePass(self)
 
     @property
@@ -119,14 +124,17 @@ class GuardedStore(Store):
         return self.store.now()
 
     def get(self, key: bytes) -> Any:
-        with self._enter():
-            return self.store.get(key)
+        return (self.get_many((key,)))[0]
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        if self.owed.debts:
+            self.owed.deliver()
         with self._enter_write():
             self.store.set(key, data, lifetime)
 
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        if self.owed.debts:
+            self.owed.deliver()
         with self._enter_write():
             self.store.commit(key, data, lifetime, recent, limit)
 
@@ -139,34 +147,76 @@ class GuardedStore(Store):
             return self.store.keys()
 
     def delete(self, key: bytes) -> None:
-        with self._enter():
-            self.store.delete(key)
+        try:
+            self._pay("delete", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add(key, "delete", key)
+            raise
+        self.owed.debts.pop(key, None)
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
         with self._enter():
-            return self.store.get_many(keys)
+            found = self.store.get_many(keys)
+        return self.owed.hide(keys, found) if self.owed.debts else found
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        if self.owed.debts:
+            self.owed.deliver()
         with self._enter():
             return self.store.stamps(keys)
 
     def renew(self, key: bytes) -> None:
+        try:
+            self._pay("renew", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add(key, "renew", key)
+            raise
+        self.owed.debts.pop(key, None)
+
+    def _pay(self, verb: str, *args: Any) -> None:
         with self._enter():
-            self.store.renew(key)
+            getattr(self.store, verb)(*args)
+
+    def _owe(self, expected: Mapping[bytes, bytes | None], puts: Puts) -> None:
+        """Owe an order to forget a value; what was to be kept under a condition is not worth that."""
+        for key, put in puts.items() if not expected else ():
+            if put is None and key[:1] == b"v":
+                self.owed.add(key, "swap", expected, puts)
+
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        if self.owed.debts and expected:
+            self.owed.deliver()
+        try:
+            with self._enter_swap(expected):
+                return self.store.swap(expected, puts, recent, limit, news)
+        except (StoreUnavailable, WriteRefused):
+            self._owe(expected, puts)
+            raise
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        return self.store.watch(key, wake)
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self.store.unwatch(key, wake)
 
     def close(self) -> None:
         with self._reads:
             self.store.close()
 
     async def aget(self, key: bytes) -> Any:
-        with self._enter():
-            return await self.store.aget(key)
+        return (await self.aget_many((key,)))[0]
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
+        if self.owed.debts:
+            await self.owed.adeliver()
         with self._enter_write():
             await self.store.aset(key, data, lifetime)
 
     async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+        if self.owed.debts:
+            await self.owed.adeliver()
         with self._enter_write():
             await self.store.acommit(key, data, lifetime, recent, limit)
 
@@ -179,20 +229,47 @@ class GuardedStore(Store):
             return await self.store.akeys()
 
     async def adelete(self, key: bytes) -> None:
-        with self._enter():
-            await self.store.adelete(key)
+        try:
+            await self._apay("delete", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add(key, "delete", key)
+            raise
+        self.owed.debts.pop(key, None)
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         with self._enter():
-            return await self.store.aget_many(keys)
+            found = await self.store.aget_many(keys)
+        return self.owed.hide(keys, found) if self.owed.debts else found
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
+        if self.owed.debts:
+            await self.owed.adeliver()
         with self._enter():
             return await self.store.astamps(keys)
 
     async def arenew(self, key: bytes) -> None:
+        try:
+            await self._apay("renew", key)
+        except (StoreUnavailable, WriteRefused):
+            self.owed.add(key, "renew", key)
+            raise
+        self.owed.debts.pop(key, None)
+
+    async def _apay(self, verb: str, *args: Any) -> None:
         with self._enter():
-            await self.store.arenew(key)
+            await getattr(self.store, f"a{verb}")(*args)
+
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        if self.owed.debts and expected:
+            await self.owed.adeliver()
+        try:
+            with self._enter_swap(expected):
+                return await self.store.aswap(expected, puts, recent, limit, news)
+        except (StoreUnavailable, WriteRefused):
+            self._owe(expected, puts)
+            raise
 
     async def aclose(self) -> None:
         with self._reads:
@@ -201,6 +278,7 @@ class GuardedStore(Store):
     def fork_ends(self, child: bool) -> None:
         if child:
             self._lock = threading.RLock()
+            self.owed.begin()
 
     def _enter(self) -> _Pass:
         return self._reads if self._retry_at is None else self._try()
@@ -210,6 +288,10 @@ class GuardedStore(Store):
         if self._refused_until is not None and self.clock() < self._refused_until:
             raise WriteRefused(f"store {self.address} took no writes a moment ago")
         return self._writes if self._retry_at is None else self._try()
+
+    def _enter_swap(self, expected: Mapping[bytes, bytes | None]) -> _Pass:
+        # One that expects nothing is an order, such as to forget: it does not pause with the writes.
+        return self._enter_write() if expected else self._enter()
 
     def _try(self) -> _Pass:
         """Let one caller through when the pause is over; the others find the next try in the future."""
@@ -247,9 +329,21 @@ class GuardedStore(Store):
     def _translate(self, error: Exception) -> None:
         if isinstance(error, WriteRefused):
             self._write_refused(error)
-        elif not isinstance(error, StoreError):
+        elif isinstance(error, StoreError):
+            self._refused(error)
+        else:
             self._name(error)
             raise StoreError(f"store {self.address}: {type(error).__name__}") from error
+
+    def _refused(self, error: StoreError) -> None:
+        """Log what a store that is well says no to, the first time that it is said."""
+        reason = self._reason(error)
+        kind = reason.partition(" ")[0]
+        with self._lock:
+            if kind in self._refusals or len(self._refusals) >= _REFUSALS:
+                return
+            self._refusals.add(kind)
+        _log.warning("store %s refused an operation (%s): such calls go on without it", self.address, reason)
 
     def _name(self, error: Exception) -> None:
         """Log a foreign error the first time its type is seen, without its text, which may quote data."""

@@ -10,58 +10,97 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from binascii import hexlify
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from ..errors import StoreError
-from .base import Store
+from ..errors import StoreError, WriteRefused
+from .base import HEAD, Head, Puts, Store
+from .redis_bounds import Bounds
+from .redis_listener import Listener, listener_of
+from .redis_news import News
 from .redis_server import Server
-from .redis_wire import Loops, Wire
+from .redis_wire import Loops, Wire, bulk, command, packed
 
 __all__ = ["RedisStore"]
 
 _FOREVER = 1e12  # seconds from which a lifetime says nothing
 _STAMP_BYTES = 16
+_VALUE = ord("v")
 
 
 def _name(key: bytes) -> bytes:
     return b"ac1:%b:{%b}" % (key[:1], key[1:].hex().encode())
 
 
-def _packed(*parts: bytes) -> bytes:
-    """Write one command as the protocol wants it; redis-py's own packing takes three times as long."""
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+@lru_cache(4096)
+def _mark(key: bytes) -> bytes:
+    """Return the name of what is no value, packed; stamps are the same in call after call."""
+    return bulk(_name(key))
+
+
+def _names(keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the names of *keys*, packed; every name has 72 bytes."""
+    return tuple([b"$72\r\nac1:v:{%b}\r\n" % hexlify(key[1:]) if key[0] == _VALUE else _mark(key) for key in keys])
+
+
+def channel(key: bytes) -> bytes:
+    """Return the name of the channel that carries the news of a key."""
+    return b"ac1:c:{%b}" % key[1:].hex().encode()
 
 
 def _getting(key: bytes) -> bytes:
-    return _packed(b"GET", _name(key))
+    return packed(b"GET", _name(key))
 
 
 def _fetching(keys: Sequence[bytes]) -> bytes:
-    return _packed(b"MGET", *[_name(key) for key in keys])
+    return command(b"$4\r\nMGET\r\n", *_names(keys))
 
 
 def _keeping(key: bytes, data: bytes, lifetime: float | None) -> bytes:
     if lifetime is None or lifetime >= _FOREVER:
-        return _packed(b"SET", _name(key), data)
-    return _packed(b"SET", _name(key), data, b"PX", b"%d" % max(1, round(lifetime * 1000)))
+        return packed(b"SET", _name(key), data)
+    return packed(b"SET", _name(key), data, b"PX", b"%d" % max(1, round(lifetime * 1000)))
 
 
 def _minting(key: bytes) -> bytes:
-    return _packed(b"SET", _name(key), os.urandom(_STAMP_BYTES), b"NX")
+    return packed(b"SET", _name(key), os.urandom(_STAMP_BYTES), b"NX")
 
 
 def _committing(key: bytes, data: bytes, lifetime: float | None, recent: bytes, limit: int) -> bytes:
-    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
-    return _packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, ms, key, b"%d" % limit)
+    return packed(b"EVAL", _COMMIT, b"2", _name(key), _name(recent), data, _milliseconds(lifetime), key, b"%d" % limit)
+
+
+def _swapping(expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes, limit: int, news: bytes) -> bytes:
+    names, said = [*map(_name, expected), *map(_name, puts)], [b"%d" % len(expected)]
+    said += [head or b"" for head in expected.values()]
+    for put in puts.values():
+        data, lifetime = put or (b"", None)
+        said += [data, _milliseconds(lifetime)]
+    if recent:
+        names.append(_name(recent))
+        said += [next(iter(puts)), b"%d" % limit]
+    return packed(b"EVAL", _SWAP, b"%d" % len(names), *names, *said, channel(news) if news else b"")
+
+
+def _milliseconds(lifetime: float | None) -> bytes:
+    return b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+
+
+def _heads(found: list[Any] | None) -> list[Head] | None:
+    if found is None:
+        return None
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [Head(None) if ms == -2 else Head(data, None if ms < 0 else ms / 1000) for data, ms in pairs]
 
 
 def _scanning(cursor: bytes) -> bytes:
-    return _packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
+    return packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
 
 
 def _deleting(key: bytes) -> bytes:
-    return _packed(b"UNLINK", _name(key))
+    return packed(b"UNLINK", _name(key))
 
 
 _HEX = re.compile(rb"[0-9a-f]{64}")
@@ -72,6 +111,33 @@ redis.call('LREM', KEYS[2], 0, ARGV[3])
 redis.call('LPUSH', KEYS[2], ARGV[3])
 redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
 """
+#: Compare heads, then write. What is of another type than ours counts as nothing, and is written over. The times of
+#: life are the server's own, so that no client's clock has a say in who holds a lease.
+_SWAP = b"""
+local n, found, same = tonumber(ARGV[1]), {}, true
+for i = 1, n do
+  local head = redis.pcall('GETRANGE', KEYS[i], 0, %d)
+  local left = redis.call('PTTL', KEYS[i])
+  if type(head) ~= 'string' then head, left = '', -2 end
+  local want = ARGV[i + 1]
+  if string.sub(head, 1, #want) ~= want or (want == '' and left ~= -2) then same = false end
+  found[2 * i - 1], found[2 * i] = head, left
+end
+if not same then return found end
+local at, last = n + 2, #ARGV
+for i = n + 1, #KEYS do
+  if string.sub(KEYS[i], 1, 6) == 'ac1:e:' then  -- the list of a function's recent keys
+    redis.call('LREM', KEYS[i], 0, ARGV[at])
+    redis.call('LPUSH', KEYS[i], ARGV[at])
+    redis.call('LTRIM', KEYS[i], 0, ARGV[at + 1] - 1)
+  elseif ARGV[at] == '' then redis.call('DEL', KEYS[i])
+  elseif ARGV[at + 1] == '' then redis.call('SET', KEYS[i], ARGV[at])
+  else redis.call('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1]) end
+  at = at + 2
+end
+if ARGV[last] ~= '' then redis.pcall('PUBLISH', ARGV[last], '1') end  -- who may not is no worse for it: others look
+return false
+""" % (HEAD - 1)
 
 
 def _values(names: Sequence[bytes]) -> list[bytes]:
@@ -86,12 +152,26 @@ class RedisStore(Store):
 
     Args:
         url: may carry user, password, database and options of redis-py's `Connection`.
+        max_entries, max_bytes: bounds of the values of one partition, and of their bytes; the least recently used goes
+            first; None = none, beside the server's own maxmemory.
+        partition: 32 bytes that stand for it.
         timeout: seconds per operation; connecting and waiting for a free connection may take as long again.
         options: more options of redis-py's `Connection`; what stands in the url wins.
     """
 
+    swaps = True
+    poll = (0.05, 1.0)
+
     def __init__(
-        self, url: str, *, timeout: float = 0.25, clock: Callable[[], float] = time.time, **options: Any
+        self,
+        url: str,
+        *,
+        timeout: float = 0.25,
+        max_entries: int | None = None,
+        max_bytes: int | None = None,
+        partition: bytes = bytes(32),
+        clock: Callable[[], float] = time.time,
+        **options: Any,
     ) -> None:
         # The wall clock, not the server's: machines that share a cache keep theirs within a second or so, and asking
         # for TIME would be a round trip.
@@ -99,26 +179,42 @@ class RedisStore(Store):
         self._server = Server(url, timeout, options)
         self._wire = Wire(self._server.connection, timeout)
         self._loops = Loops(self._server.line, timeout)
+        self._bounds = None
+        if max_entries is not None or max_bytes is not None:
+            self._bounds = Bounds(max_entries, max_bytes, partition, clock)
+        self._news = News(self._server.connection)
 
     @property
     def address(self) -> str:
         return self._server.address
 
     def get(self, key: bytes) -> Any:
-        return self._ask(_getting(key))
+        return self._ask(_getting(key), self._touch((key,)))
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
-        found: list[Any] = self._ask(_fetching(keys)) if keys else []
+        found: list[Any] = self._ask(_fetching(keys), self._touch(keys)) if keys else []
         return found
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
-        self._ask(_keeping(key, data, lifetime))
+        self._ask(_keeping(key, data, lifetime), self._account(key))
 
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        self._ask(_committing(key, data, lifetime, recent, limit))
+        self._ask(_committing(key, data, lifetime, recent, limit), self._account(key))
+
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        return _heads(self._ask(_swapping(expected, puts, recent, limit, news), self._account(*puts)))
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        self._news.watch(channel(key), wake)
+        return True
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self._news.unwatch(channel(key), wake)
 
     def recent(self, recent: bytes) -> list[bytes]:
-        found: list[bytes] = self._ask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
+        found: list[bytes] = self._ask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
 
     def keys(self) -> list[bytes]:
@@ -130,7 +226,7 @@ class RedisStore(Store):
                 return list(dict.fromkeys(_values(found)))
 
     def delete(self, key: bytes) -> None:
-        self._ask(_deleting(key))
+        self._ask(_deleting(key), self._account(key))
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = self.get_many(keys)
@@ -139,29 +235,55 @@ class RedisStore(Store):
                 self._ask(_minting(key))
         return self._minted(found if None not in found else self.get_many(keys))
 
+    def note(self, key: bytes) -> None:
+        """Take in that *key* was used, by somebody who has a copy of what is there."""
+        if self._bounds is not None:
+            self._bounds.note(key)
+
+    def listener(self) -> Listener:
+        """Return this process's one listener to what the server says of changed values and stamps."""
+        return listener_of(self._server.identity, self._server.connection, self.address, ("ac1:v:", "ac1:t:"))
+
+    def renew(self, key: bytes) -> None:
+        try:
+            self.set(key, os.urandom(_STAMP_BYTES), None)
+        except WriteRefused:  # a server that is full still deletes, and a lost stamp is a miss as well
+            self.delete(key)
+
     def close(self) -> None:
+        self._news.close()
         self._wire.close()
         self._loops.close()
 
     async def aget(self, key: bytes) -> Any:
-        return await self._aask(_getting(key))
+        return await self._aask(_getting(key), self._touch((key,)))
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
-        found: list[Any] = await self._aask(_fetching(keys)) if keys else []
+        if not keys:
+            return []
+        lines = self._loops.settled() or await self._loops.lines()
+        found: list[Any] | Exception = await lines.fetch(_names(keys), self._touch(keys))
+        if isinstance(found, Exception):
+            raise self._server.failure(found) from found
         return found
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:
-        await self._aask(_keeping(key, data, lifetime))
+        await self._aask(_keeping(key, data, lifetime), self._account(key))
 
     async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        await self._aask(_committing(key, data, lifetime, recent, limit))
+        await self._aask(_committing(key, data, lifetime, recent, limit), self._account(key))
+
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        return _heads(await self._aask(_swapping(expected, puts, recent, limit, news), self._account(*puts)))
 
     async def arecent(self, recent: bytes) -> list[bytes]:
-        found: list[bytes] = await self._aask(_packed(b"LRANGE", _name(recent), b"0", b"-1"))
+        found: list[bytes] = await self._aask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
 
     async def adelete(self, key: bytes) -> None:
-        await self._aask(_deleting(key))
+        await self._aask(_deleting(key), self._account(key))
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = await self.aget_many(keys)
@@ -171,9 +293,13 @@ class RedisStore(Store):
         return self._minted(found if None not in found else await self.aget_many(keys))
 
     async def arenew(self, key: bytes) -> None:
-        await self.aset(key, os.urandom(_STAMP_BYTES), None)
+        try:
+            await self.aset(key, os.urandom(_STAMP_BYTES), None)
+        except WriteRefused:
+            await self.adelete(key)
 
     async def aclose(self) -> None:
+        self._news.close()
         self._wire.close()
         await self._loops.aclose()
 
@@ -181,18 +307,25 @@ class RedisStore(Store):
         if child:
             self._wire.begin()
             self._loops.begin()
+            self._news.begin()
 
-    def _ask(self, command: bytes) -> Any:
+    def _touch(self, keys: Sequence[bytes]) -> bytes:
+        return b"" if self._bounds is None else self._bounds.touch(keys)
+
+    def _account(self, *keys: bytes) -> bytes:
+        return b"" if self._bounds is None else self._bounds.account(keys)
+
+    def _ask(self, request: bytes, rides: bytes = b"") -> Any:
         try:
-            return self._wire.ask(command)
+            return self._wire.ask(request, rides)
         except StoreError:
             raise
         except Exception as error:
             raise self._server.failure(error) from error
 
-    async def _aask(self, command: bytes) -> Any:
+    async def _aask(self, request: bytes, rides: bytes = b"") -> Any:
         try:
-            return await self._loops.ask(command)
+            return await self._loops.ask(request, rides)
         except StoreError:
             raise
         except Exception as error:

@@ -18,7 +18,7 @@ import redis.asyncio
 from redis.asyncio.connection import parse_url as parse_async_url
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, parse_url
-from redis.exceptions import ClusterDownError, TryAgainError
+from redis.exceptions import ClusterDownError, NoPermissionError, TryAgainError
 from redis.retry import Retry
 
 from ..errors import ConfigurationError, StoreError, StoreUnavailable, WriteRefused
@@ -36,6 +36,19 @@ _ABSENT = (redis.ConnectionError, redis.TimeoutError, OSError, ClusterDownError,
 _ABSENT_CODES = ("BUSY ", "CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN ")
 _READ_ONLY = (redis.OutOfMemoryError, redis.ReadOnlyError)
 _READ_ONLY_CODES = ("MISCONF ", "NOREPLICAS ")
+_KINDS: dict[str, type[Exception]] = {
+    "OOM": redis.OutOfMemoryError,
+    "READONLY": redis.ReadOnlyError,
+    "NOPERM": NoPermissionError,
+    "MISCONF": redis.ResponseError,
+    "NOREPLICAS": redis.ResponseError,
+}
+#: What to do about it, for the log.
+_HINTS: tuple[tuple[type[Exception], str], ...] = (
+    (redis.OutOfMemoryError, "; maxmemory-policy allkeys-lru makes room by itself"),
+    (redis.ReadOnlyError, "; the url leads to a replica, answers are kept by its master"),
+    (NoPermissionError, "; docs/redis.md says what its user must be allowed"),
+)
 
 
 class Server:
@@ -53,15 +66,23 @@ class Server:
             named = "one of those in the url" if "password=" in url else error
             raise ConfigurationError(f"not an option of a Redis connection: {named}") from None
         self.address = _address(url, settings)
+        #: Equal for servers that are connected to in the same way.
+        self.identity = (url, timeout, repr(sorted(options.items())))
         self._timeout = timeout
         self._secrets = [settings[name] for name in ("password", "ssl_password") if settings.get(name)]
 
     def failure(self, error: Exception) -> StoreError:
         """Say in the words of a store what *error* means."""
+        if isinstance(error, StoreError):
+            return type(error)(*error.args)
         self._hush(error)
-        text = f"{self.address}: {error}"
+        error = _unwrapped(error)
+        hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+        text = f"{self.address}: {error}{hint}"
         if isinstance(error, redis.AuthenticationError):
             return StoreUnavailable(f"{text}; user and password are written redis://user:password@host")
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return StoreUnavailable(f"{text}; an authority of your own is named by ?ssl_ca_certs=/path in the url")
         if isinstance(error, asyncio.TimeoutError):
             return StoreUnavailable(f"{self.address}: no answer within {self._timeout} s")
         if isinstance(error, _ABSENT) or str(error).startswith(_ABSENT_CODES):
@@ -81,6 +102,13 @@ class Server:
             text = type(error).__name__
         if text != str(error):
             error.args = (text,)
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return what went wrong in a script: until Redis 7 it is told in the middle of a sentence."""
+    _, inside, reason = str(error).rpartition(": -")
+    kind = _KINDS.get(reason.partition(" ")[0])
+    return kind(reason) if inside and kind else error
 
 
 def _settings(url: str, timeout: float, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,17 +149,21 @@ def _check(url: str) -> None:
 
 def _aborting(base: Any) -> Any:
     """
-    Make a connection class of redis-py that does not wait when it is told not to.
+    Make a connection class of redis-py that does not wait when it is told not to, and that can be cut by others.
 
     A server that hangs takes no bytes: closed the usual way, a half-written command would stay open until it does.
     """
 
-    async def disconnect(line: Any, nowait: bool = False, **details: Any) -> None:
-        if nowait and (writer := getattr(line, "_writer", None)) is not None:
+    def cut(line: Any) -> None:
+        if (writer := getattr(line, "_writer", None)) is not None:
             writer.transport.abort()
+
+    async def disconnect(line: Any, nowait: bool = False, **details: Any) -> None:
+        if nowait:
+            cut(line)
         await base.disconnect(line, nowait=nowait, **details)
 
-    return type(base.__name__, (base,), {"disconnect": disconnect})
+    return type(base.__name__, (base,), {"cut": cut, "disconnect": disconnect})
 
 
 def _address(url: str, settings: dict[str, Any]) -> str:

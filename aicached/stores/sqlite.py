@@ -14,13 +14,13 @@ import os
 import struct
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import KEY, Store, newest_first
+from .base import HEAD, KEY, Head, Puts, Store, newest_first
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -37,6 +37,7 @@ _UPSERT = """insert into entry values(?, ?, ?, ?, ?, ?) on conflict(id) do updat
 _MINT = _UPSERT + " where entry.key <> excluded.key or entry.gone <= ?"
 _DELETE = "delete from entry where id = ? and key = ?"
 _FETCH = "select data from entry where id = ? and key = ?"
+_HEAD = f"select substr(data, 1, {HEAD}), gone from entry where id = ? and key = ? and gone > ?"
 # One row, however many keys there are: this is for people who look.
 _KEYS = "select group_concat(hex(key), '') from entry where used is not null and gone > ?"
 _TOUCH = "update entry set used = ? where id = ? and used < ?"
@@ -64,6 +65,10 @@ def _number(key: bytes) -> int:
     return number
 
 
+def _as_expected(head: Head, expected: bytes | None) -> bool:
+    return head.data is None if expected is None else head.data is not None and head.data.startswith(expected)
+
+
 class SQLiteStore(Store):
     """
     Keep bytes in the SQLite file at *path*, made with its folder if it is not there.
@@ -76,6 +81,8 @@ class SQLiteStore(Store):
     """
 
     reads_inline = True
+    swaps = True
+    forgets = False  # the bounds are about values alone
 
     def __init__(
         self,
@@ -128,8 +135,34 @@ class SQLiteStore(Store):
     def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
         with self._file.transaction() as run:
             self._put(run, key, data, lifetime)
-            found = run(_FETCH, (_number(recent), recent)).fetchone()
-            self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
+            self._remember(run, key, recent, limit)
+
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        with self._file.transaction() as run:
+            heads = [self._head(run, key) for key in expected]
+            if not all(map(_as_expected, heads, expected.values())):
+                return heads
+            for key, put in puts.items():
+                if put is None:
+                    run(_DELETE, (_number(key), key))
+                else:
+                    self._put(run, key, *put)
+            if recent:
+                self._remember(run, next(iter(puts)), recent, limit)
+            return None
+
+    def _head(self, run: Run, key: bytes) -> Head:
+        now = self.clock()
+        found = run(_HEAD, (_number(key), key, now)).fetchone()
+        if found is None:
+            return Head(None)
+        return Head(found[0], None if found[1] == math.inf else found[1] - now)
+
+    def _remember(self, run: Run, key: bytes, recent: bytes, limit: int) -> None:
+        found = run(_FETCH, (_number(recent), recent)).fetchone()
+        self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
 
     def keys(self) -> list[bytes]:
         found = bytes.fromhex(self._file.row(_KEYS, (self.clock(),))[0] or "")

@@ -33,6 +33,12 @@ def _key(kind: str = "v") -> bytes:
     return kind.encode() + os.urandom(32)
 
 
+def _keys() -> tuple[bytes, bytes, bytes]:
+    """Make the keys of value, lease and generation of one digest."""
+    digest = os.urandom(32)
+    return b"v" + digest, b"l" + digest, b"g" + digest
+
+
 class StoreConformance:
     """Check one store; override `make_store`, and the other hooks where they fit better."""
 
@@ -174,6 +180,92 @@ class StoreConformance:
         assert before[0] != after[0]
         assert before[1] == after[1]
         assert 16 == len(after[0]) == len(after[2])
+
+    # Compare and set: for stores that can -----------------------------------------------------------------------------
+
+    def test_what_is_as_expected_is_swapped_at_once(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, generation = _keys()
+        assert self.store.swap({value: None, lease: None}, {lease: (b"mine", 60), generation: (b"one", None)}) is None
+        assert [b"mine", b"one"] == self.store.get_many([lease, generation])
+        assert self.store.swap({lease: b"mi", generation: b"one"}, {value: (b"x" * 100, 60), lease: None}) is None
+        assert [b"x" * 100, None, b"one"] == self.store.get_many([value, lease, generation])
+
+    def test_what_is_not_as_expected_is_told_and_nothing_is_written(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, generation = _keys()
+        self.store.set(value, b"v" * 100, None)
+        self.store.set(lease, b"theirs", 60)
+        puts = {value: (b"new", None), lease: (b"mine", 60), generation: None}
+        for expected in (
+            {value: b"v", lease: b"mine", generation: None},
+            {value: None, lease: b"theirs", generation: None},
+            {value: b"v", lease: b"theirs", generation: b"one"},
+        ):
+            found = self.store.swap(expected, puts)
+            assert found is not None
+            assert [b"v" * 32, b"theirs", None] == [head.data for head in found]
+            assert found[0].left is None
+            assert 0 < (found[1].left or 0) <= 60
+        assert [b"v" * 100, b"theirs", None] == self.store.get_many([value, lease, generation])
+
+    def test_a_swap_that_expects_nothing_is_an_order(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, generation = _keys()
+        self.store.set(value, b"old", None)
+        assert self.store.swap({}, {value: None, generation: (b"two", 60)}, news=lease) is None
+        assert [None, b"two"] == self.store.get_many([value, generation])
+
+    def test_a_lifetime_ends_what_was_swapped(self) -> None:
+        if not self._swaps():
+            return
+        _, lease, _ = _keys()
+        assert self.store.swap({lease: None}, {lease: (b"mine", self.lifetime)}) is None
+        assert self.store.swap({lease: None}, {lease: (b"other", 60)}) is not None
+        self.wait(2 * self.lifetime)
+        assert self.store.swap({lease: None}, {lease: (b"other", 60)}) is None
+
+    def test_of_threads_that_swap_at_once_one_wins(self) -> None:
+        if not self._swaps():
+            return
+        _, lease, _ = _keys()
+        won = self._together(lambda number: self.store.swap({lease: None}, {lease: (b"%d" % number, 60)}) is None)
+        assert 1 == sum(won)
+        assert b"%d" % won.index(True) == self.store.get(lease)
+
+    def test_a_swap_remembers_its_first_key(self) -> None:
+        if not self._swaps():
+            return
+        recent, keys = _key("e"), [_key(), _key(), _key()]
+        for key in (*keys, keys[0]):
+            assert self.store.swap({}, {key: (b"x", 60)}, recent, 2) is None
+        assert [keys[0], keys[2]] == self.store.recent(recent)
+
+    def test_watchers_are_woken_where_news_come(self) -> None:
+        if not self._swaps():
+            return
+        _, lease, _ = _keys()
+        woken = threading.Event()
+        told = self.store.watch(lease, woken.set)
+        if told:
+            assert woken.wait(10)  # once at the beginning
+            woken.clear()
+        self.store.swap({}, {lease: (b"mine", 60)}, news=lease)
+        assert told == woken.wait(10 if told else 0)
+        self.store.unwatch(lease, woken.set)
+
+    def _swaps(self) -> bool:
+        """Can this store compare and set? One that cannot says so."""
+        if not self.store.swaps:
+            try:
+                self.store.swap({}, {})
+            except StoreError:
+                return False
+            raise AssertionError("a store that swaps says so: swaps = True")
+        return True
 
     def test_threads_agree_on_stamps(self) -> None:
         keys = [_key("t") for _ in range(4)]

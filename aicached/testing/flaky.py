@@ -12,11 +12,11 @@ import inspect
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import StoreUnavailable
-from ..stores.base import Store
+from ..stores.base import Head, Puts, Store
 
 __all__ = ["FlakyStore"]
 
@@ -43,6 +43,7 @@ class FlakyStore(Store):
         self.delay = delay
         self.blocking = store.blocking or delay[1] > 0
         self.opened = store.opened
+        self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
         self.operations: Counter[str] = Counter()
         self.failures = 0
         self._random = random.Random(seed)
@@ -95,6 +96,18 @@ class FlakyStore(Store):
         self._suffer("keys")
         return self.store.keys()
 
+    def swap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        self._suffer("swap")
+        return self.store.swap(expected, puts, recent, limit, news)
+
+    def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
+        return self.store.watch(key, wake)
+
+    def unwatch(self, key: bytes, wake: Callable[[], None]) -> None:
+        self.store.unwatch(key, wake)
+
     def close(self) -> None:
         self.store.close()
 
@@ -134,11 +147,17 @@ class FlakyStore(Store):
         await self._asuffer("keys")
         return await self.store.akeys()
 
+    async def aswap(
+        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
+    ) -> list[Head] | None:
+        await self._asuffer("swap")
+        return await self.store.aswap(expected, puts, recent, limit, news)
+
     async def aclose(self) -> None:
         await self.store.aclose()
 
     def __getattr__(self, name: str) -> Any:
-        # What a store can do beyond the contract (swap, scan, add) is in trouble too. Before `__init__` has run, as in
+        # What a store can do beyond the contract (scan, add) is in trouble too. Before `__init__` has run, as in
         # a copy, there is no inner store to ask.
         if name == "store":
             raise AttributeError(name)

@@ -24,7 +24,10 @@ def together(function, *calls, colour):
     async def tasks():
         return await asyncio.gather(*(function(*call) for call in calls), return_exceptions=True)
 
+    there = threading.Barrier(len(calls))
+
     def attempt(call):
+        there.wait()
         try:
             return function(*call)
         except Exception as error:
@@ -57,7 +60,9 @@ def test_many_callers_of_a_cold_key_make_one_call(shared, colour):
     answers = together(ask, *[("hi",)] * CALLERS, colour=colour)
     assert [{"answer": []}] * CALLERS == answers
     assert 1 == model.calls
-    assert (CALLERS, CALLERS - 1, 1) == tuple(getattr(ask.cache_info(), n) for n in ("misses", "collapsed", "stored"))
+    info = ask.cache_info()
+    # On a busy machine a thread may come when the flight has landed.
+    assert (CALLERS - 1, 1) == (info.collapsed + info.hits, info.stored)
 
 
 def test_each_caller_gets_a_copy_of_his_own(cache, colour):

@@ -393,7 +393,7 @@ class TestThreads:
         store.set(value(2), b"two", None)
         exchange = redis_wire._exchange
 
-        def interrupted(connection: Any, command: bytes) -> Any:
+        def interrupted(connection: Any, command: bytes, rides: bytes) -> Any:
             connection.send_packed_command((command,), check_health=False)
             raise KeyboardInterrupt
 

@@ -1,0 +1,104 @@
+"""
+One thread per process that renews leases while their answers are computed, and gives up those that nobody needs.
+
+Law: it takes no part in any computation, so that an event loop blocked by foreign code does not lose its leases; a
+process that stands still does lose them, which is right. It never renews a lease past its end, nor one of a computation
+that cannot end any more. It ends itself when there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from . import lease as leases
+from .errors import StoreError
+from .lease import Lease
+
+__all__ = ["RENEWALS", "Renewals"]
+
+
+class Renewals:
+    """Hold the leases of this process."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with no leases: after a fork, those there were are the parent's."""
+        self._lock = threading.Lock()
+        self._held: dict[bytes, Lease] = {}
+        # Its put may be called in the middle of anything, from finalizers too.
+        self._given_up: SimpleQueue[Lease] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: Lease) -> None:
+        """Renew a lease from now on."""
+        with self._lock:
+            self._held[lease.token] = lease
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="aicached-leases", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is shutting down: the lease lasts as long as it lasts
+                    thread.start()
+                    self._thread = thread
+
+    def drop(self, lease: Lease) -> None:
+        """Renew a lease no more."""
+        self._held.pop(lease.token, None)
+
+    def give_up(self, lease: Lease) -> None:
+        """Let others have a lease, without waiting for the store: its computation was cancelled."""
+        self._given_up.put(lease)  # before it is dropped, or the thread might end in between
+        self.drop(lease)
+
+    def finish(self) -> None:
+        """Give up every lease, at the end of the process: what still computes will not come to its end."""
+        for lease in list(self._held.values()):
+            self.give_up(lease)
+        with suppress(Empty):
+            while True:
+                _release(self._given_up.get_nowait())
+
+    def _run(self) -> None:
+        due = time.monotonic() + leases.SECONDS / 3
+        while True:
+            with suppress(Empty):
+                _release(self._given_up.get(timeout=max(0.0, due - time.monotonic())))
+            if (now := time.monotonic()) < due:
+                continue
+            due = now + leases.SECONDS / 3
+            if self._over():
+                return
+            for lease in list(self._held.values()):
+                self._renew(lease)
+
+    def _over(self) -> bool:
+        with self._lock:
+            if not self._held and self._given_up.empty():
+                self._thread = None
+            return self._thread is None
+
+    def _renew(self, lease: Lease) -> None:
+        now = time.perf_counter()
+        if now >= lease.ends or not lease.alive():
+            self.drop(lease)
+            return
+        _, key, _ = lease.keys()
+        with suppress(StoreError):  # the next time, perhaps
+            if lease.store.swap({key: lease.content}, lease.writes(now)) is not None:
+                self.drop(lease)  # another has it, or it was invalidated: the commit will tell
+
+
+def _release(lease: Lease) -> None:
+    _, key, _ = lease.keys()
+    with suppress(StoreError):  # it ends by itself
+        lease.store.swap({key: lease.content}, {key: None}, news=key)
+
+
+RENEWALS = Renewals()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=RENEWALS.begin)

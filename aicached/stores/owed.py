@@ -1,0 +1,120 @@
+"""
+Invalidations that a store did not take: kept, one per key, and delivered when it is back.
+
+Law: who has invalidated something never sees it again, whether it was delivered or not: until then, what is read of its
+key in this process is nothing, and nothing is written before. Others see it until it is delivered, which a thread sees
+to that tries while anything is owed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..errors import StoreError
+
+__all__ = ["Owed", "forgive"]
+
+log = logging.getLogger("aicached")
+
+#: The method, and what it takes.
+Debt = tuple[str, tuple[Any, ...]]
+
+_MOST = 10_000
+_EVERY = 0.5
+
+
+class Owed:
+    """
+    Hold what is owed to one store.
+
+    Args:
+        pay: calls the store's method of that name, and raises where that fails.
+        apay: twin of *pay*.
+        address: what to call the store in a log.
+    """
+
+    def __init__(self, pay: Callable[..., None], apay: Callable[..., Awaitable[None]], address: str) -> None:
+        self._pay, self._apay, self._address = weakref.WeakMethod(pay), weakref.WeakMethod(apay), address
+        self.debts: dict[bytes, Debt] = {}
+        self.begin()
+        _all.add(self)
+
+    def __bool__(self) -> bool:
+        return bool(self.debts)
+
+    def begin(self) -> None:
+        """Begin in a new process: what is owed is owed by it, too."""
+        self._lock = threading.Lock()
+        self._courier: threading.Thread | None = None
+
+    def add(self, key: bytes, verb: str, *args: Any) -> None:
+        """Owe the store a call of its method *verb*, which takes the place of what was owed under *key*."""
+        with self._lock:
+            self.debts.pop(key, None)
+            self.debts[key] = (verb, args)
+            if len(self.debts) > _MOST:
+                self.debts.pop(next(iter(self.debts)))
+                log.warning(
+                    "store %s: more than %d invalidations wait for it, the oldest is lost", self._address, _MOST
+                )
+            if self._courier is None:
+                self._courier = threading.Thread(target=self._deliver_some_day, name="aicached-owed", daemon=True)
+                self._courier.start()
+
+    def hide(self, keys: Sequence[bytes], found: list[Any]) -> list[Any]:
+        """Return what was found without what was invalidated."""
+        return [None if key in self.debts else data for key, data in zip(keys, found, strict=True)]
+
+    def deliver(self) -> None:
+        """Pay everything, or raise the first `StoreError`."""
+        for key, debt in list(self.debts.items()):
+            pay = self._pay()
+            if pay is not None:
+                pay(debt[0], *debt[1])
+            self._settle(key, debt)
+
+    async def adeliver(self) -> None:
+        """Twin of `deliver`."""
+        for key, debt in list(self.debts.items()):
+            pay = self._apay()
+            if pay is not None:
+                await pay(debt[0], *debt[1])
+            self._settle(key, debt)
+
+    def _settle(self, key: bytes, debt: Debt) -> None:
+        with self._lock:
+            if self.debts.get(key) is debt:  # and no other, which has come in the meantime
+                del self.debts[key]
+
+    def _deliver_some_day(self) -> None:
+        while True:
+            time.sleep(_EVERY)
+            with suppress(StoreError):
+                self.deliver()
+            with self._lock:
+                if not self.debts:
+                    self._courier = None
+                    return
+
+
+_all: weakref.WeakSet[Owed] = weakref.WeakSet()
+
+
+def forgive() -> None:
+    """Owe nothing to anybody any more."""
+    for owed in list(_all):
+        owed.debts.clear()
+
+
+@atexit.register
+def _deliver_all() -> None:
+    for owed in list(_all):
+        with suppress(StoreError):
+            owed.deliver()

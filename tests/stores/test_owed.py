@@ -1,0 +1,188 @@
+"""Invalidations that a server in trouble does not take: kept, seen by who made them, and delivered when it is back."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import redis
+
+from aicached import Cache, ai_cached
+from aicached.errors import StoreUnavailable
+from aicached.stores import guarded, owed
+from aicached.stores.guarded import GuardedStore
+from aicached.stores.memory import MemoryStore
+from aicached.testing import FlakyStore
+from tests.servers import RedisServer
+
+ANSWERS = count()
+KEY, OTHER, STAMP = b"v" + bytes(32), b"v" + bytes([1]) * 32, b"t" + bytes(32)
+
+
+def fresh(prompt):
+    return f"{prompt} {next(ANSWERS)}"
+
+
+async def afresh(prompt):
+    return fresh(prompt)
+
+
+def until(happens: Callable[[], Any], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+FORGET: dict[str, tuple[Callable[[Any, Cache], Any], Callable[[Any, Cache], Any]]] = {
+    "a call": (lambda ask, cache: ask.cache_invalidate("hi"), lambda ask, cache: ask.cache_invalidate("hi")),
+    "a function": (lambda ask, cache: ask.cache_clear(), lambda ask, cache: ask.cache_clear()),
+    "a tag": (lambda ask, cache: cache.invalidate_tags("x"), lambda ask, cache: cache.ainvalidate_tags("x")),
+    "a namespace": (lambda ask, cache: cache.clear(), lambda ask, cache: cache.aclear()),
+}
+
+
+@pytest.fixture
+def store() -> Iterator[FlakyStore]:
+    yield FlakyStore(MemoryStore())
+    gc.collect()
+
+
+@pytest.mark.parametrize("what", list(FORGET))
+def test_what_was_forgotten_while_the_server_hung_is_forgotten_by_all_when_it_is_back(
+    what, own_redis: RedisServer, colour, run
+):
+    here, there = (Cache(own_redis.url, timeout=0.2) for _ in range(2))
+    ask = ai_cached(afresh if colour == "async" else fresh, cache=here, tags="x", version=1)
+    elsewhere = ai_cached(afresh if colour == "async" else fresh, cache=there, tags="x", version=1)
+    first = run(ask("hi"))
+    assert first == run(elsewhere("hi"))
+    own_redis.pause()
+    run(FORGET[what][colour == "async"](ask, here))
+    own_redis.resume()
+    assert run(ask.cache_contains("hi")) is False, "who has forgotten it does not see it again"
+    until(lambda: run(elsewhere.cache_contains("hi")) is False, 5)
+    until(lambda: not here.engine.store.owed.debts)
+    assert run(ask("hi")) == run(elsewhere("hi")) != first
+    for cache in (here, there):
+        cache.close()
+    gc.collect()
+
+
+def test_a_server_that_may_not_write_gets_them_when_it_may(own_redis: RedisServer, colour, run):
+    cache = Cache(own_redis.url)
+    ask = ai_cached(afresh if colour == "async" else fresh, cache=cache, version=1)
+    first = run(ask("hi"))
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.replicaof("127.0.0.1", "1")
+        run(ask.cache_invalidate("hi"))
+        assert client.keys("ac1:v:*")
+        assert first != run(ask("hi"))
+        client.replicaof("NO", "ONE")
+        until(lambda: not client.keys("ac1:v:*"))
+    until(lambda: not cache.engine.store.owed.debts)
+    cache.close()
+    gc.collect()
+
+
+def test_a_server_that_is_full_still_forgets(colour, run):
+    with RedisServer("--maxmemory-policy", "noeviction") as server:
+        cache = Cache(server.url)
+        ask = ai_cached(afresh if colour == "async" else fresh, cache=cache, version=1)
+        run(ask("hi"))
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory", 1)
+            run(ask.cache_clear())
+            assert run(ask.cache_contains("hi")) is False
+            assert not cache.engine.store.owed.debts
+        cache.close()
+        gc.collect()
+
+
+def test_the_last_one_per_key_is_kept(store):
+    guard = GuardedStore(store)
+    store.always_fail()
+    for verb in (guard.delete, guard.renew, guard.delete):
+        with pytest.raises(StoreUnavailable):
+            verb(KEY)
+    assert {KEY: ("delete", (KEY,))} == guard.owed.debts
+    store.heal()
+
+
+def test_nothing_is_written_before_they_are_delivered(store):
+    guard = GuardedStore(store)
+    guard.set(KEY, b"x", None)
+    store.always_fail()
+    with pytest.raises(StoreUnavailable):
+        guard.delete(KEY)
+    with pytest.raises(StoreUnavailable):
+        guard.set(OTHER, b"y", None)
+    store.heal()
+    assert [None] == guard.get_many([KEY])
+    guard.set(KEY, b"new", None)
+    assert b"new" == guard.get(KEY) == store.get(KEY)
+    assert not guard.owed.debts
+
+
+def test_one_that_comes_while_another_is_delivered_is_not_lost(store):
+    guard = GuardedStore(store)
+    store.always_fail()
+    with pytest.raises(StoreUnavailable):
+        guard.renew(STAMP)
+    store.heal()
+    inner = store.renew
+
+    def interrupted(key: bytes) -> None:
+        inner(key)
+        guard.owed.add(key, "renew", key)
+
+    store.renew = interrupted  # type: ignore[method-assign]
+    guard.owed.deliver()
+    assert {STAMP: ("renew", (STAMP,))} == guard.owed.debts
+    store.renew = inner  # type: ignore[method-assign]
+
+
+def test_they_are_bounded_and_the_thread_ends_with_the_last(store, monkeypatch, caplog):
+    monkeypatch.setattr(owed, "_MOST", 3)
+    monkeypatch.setattr(owed, "_EVERY", 0.01)
+    monkeypatch.setattr(guarded, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(guarded, "_LONGEST_PAUSE", 0.02)
+    guard = GuardedStore(store)
+    store.always_fail()
+    for number in range(5):
+        with pytest.raises(StoreUnavailable):
+            guard.delete(b"v" + bytes([number]) * 32)
+    assert 3 == len(guard.owed.debts)
+    assert "the oldest is lost" in caplog.text
+    store.heal()
+    until(lambda: not guard.owed.debts)
+    until(lambda: "aicached-owed" not in [thread.name for thread in threading.enumerate()])
+
+
+LEAVING = """
+import os, signal, sys
+from aicached import Cache, ai_cached
+def ask(prompt): return "x"
+ask.__module__ = "leaving"
+cache = Cache(sys.argv[1], timeout=0.2)
+ask = ai_cached(ask, cache=cache, version=1)
+ask("hi")
+os.kill(int(sys.argv[2]), signal.SIGSTOP)
+ask.cache_invalidate("hi")
+os.kill(int(sys.argv[2]), signal.SIGCONT)
+"""
+
+
+def test_a_process_that_ends_delivers_what_it_owes(own_redis: RedisServer):
+    command = [sys.executable, "-W", "error", "-c", LEAVING, own_redis.url, str(own_redis.pid)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (0, "") == (done.returncode, done.stdout + done.stderr)
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert [] == client.keys("ac1:v:*")

@@ -22,7 +22,13 @@ APP = """
 
     PROMPT_VERSION = 3
 
-    @ai_cached(ttl="1h", retry=False, tags=lambda prompt, **_: [f"about {prompt}"], usage=lambda answer: Usage("small", 30, 20, 0.25))
+    def tags(prompt, *_, **__):
+        return [f"about {prompt}"]
+
+    def usage(answer):
+        return Usage("small", 30, 20, 0.25)
+
+    @ai_cached(ttl="1h", retry=False, tags=tags, usage=usage)
     def ask(prompt, model="small"):
         if "fail" in prompt:
             raise ValueError("a secret prompt")

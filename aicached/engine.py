@@ -98,7 +98,7 @@ class Engine:
         entry = self.opened(data, digest)
         if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
-        return entry if entry.kind == "value" else None
+        return entry
 
     # The story ---------------------------------------------------------------------------------------------------
 

@@ -286,7 +286,9 @@ class Plan:
         return Keyed(lane, digest, *tagged) if value is MISS and self.waits else value
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Return the value of a hit, and count it; `MISS` where it cannot be had."""
+        """Return the value of a hit, and count it; `MISS` where it cannot be had, or is a stream."""
+        if entry.kind != "value":
+            return MISS
         if entry.whole:
             value = entry.whole[0]
         else:

@@ -375,3 +375,26 @@ def test_readers_and_writers_at_once_leave_nothing_old(redis_url):
     assert far.get_many(keys) == near.kept.get_many(keys)
     near.close()
     far.close()
+
+
+def test_streams_are_replayed_from_the_near_tier_too(cache, client, colour, run):
+    def plain():
+        yield from "abc"
+
+    async def asynchronous():
+        for chunk in "abc":
+            yield chunk
+
+    stream = ai_cached(asynchronous if colour == "async" else plain, cache=cache, version=1)
+
+    async def consumed():
+        return [chunk async for chunk in stream()]
+
+    def all_of_it():
+        return run(consumed()) if colour == "async" else list(stream())
+
+    for _ in range(2):
+        assert ["a", "b", "c"] == all_of_it()
+    before = commands(client)
+    assert ["a", "b", "c"] == all_of_it()
+    assert before == commands(client)

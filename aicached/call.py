@@ -83,6 +83,7 @@ class Facts:
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
         matcher: finds near matches; None without ``semantic=``.
+        streams: does it return a stream, whatever its arguments?
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
@@ -100,6 +101,7 @@ class Facts:
     rules: bytes
     streak: Streak
     matcher: Any = None
+    streams: bool = False
     verified: set[type] = field(default_factory=set)
 
 
@@ -251,6 +253,11 @@ class Call:
         return self.allowed() if holds_objects(entry.payload) else NONE
 
     @property
+    def streams(self) -> bool:
+        """Will the answer be a stream, as far as that can be told before it is there?"""
+        return self.facts.streams or self.kwargs.get("stream") is True
+
+    @property
     def key(self) -> bytes:
         """The store key of the value."""
         return b"v" + self.digest
@@ -275,6 +282,8 @@ class Call:
             counts.collapsed += self.collapsed
             counts.stored += self.stored
             counts.refused += self.refused
+            counts.expired += self.fwd == "stale"
+            counts.requested += self.fwd == "request"
             if not self.collapsed:
                 spend(counts, self.origin_seconds, self.usage)
 
@@ -307,6 +316,7 @@ def save(counts: Counts, entry: Entry) -> None:
     counts.seconds_saved += meta.seconds
     if meta.usage is not None:
         counts.tokens_saved += meta.usage.tokens_in + meta.usage.tokens_out
+        counts.tokens_in_saved += meta.usage.tokens_in
         counts.cost_saved += meta.usage.cost or 0.0
 
 

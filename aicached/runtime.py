@@ -15,8 +15,8 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -31,6 +31,10 @@ __all__ = ["ASYNCIO", "BLOCKING", "Runtime", "drive"]
 
 T = TypeVar("T")
 Outcome = tuple[bool, Any]
+#: item -> a coroutine that works on it
+Work = Callable[[Any], Coroutine[Any, Any, Any]]
+#: index, item, result
+Done = Callable[[int, Any, Any], None]
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -103,6 +107,8 @@ class Runtime:
 
     #: Seconds that only differences of mean anything.
     monotonic = staticmethod(time.perf_counter)
+    #: Does it do everything before it returns?
+    blocking = False
 
     async def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
         """Call an origin once: ``(True, value)`` or ``(False, exception)``; only an `Exception` is an outcome."""
@@ -155,9 +161,19 @@ class Runtime:
         """Run several coroutines, at once where this colour can."""
         raise NotImplementedError
 
+    async def spread(self, work: Work, items: Iterable[Any], concurrency: int, done: Done) -> None:
+        """
+        Run ``work(item)`` for each item, at most *concurrency* at a time, each in a copy of the caller's context.
+
+        ``done(index, item, result)`` is called where the caller is, as they end; what it raises ends it all.
+        """
+        raise NotImplementedError
+
 
 class Blocking(Runtime):
     """Do everything in the caller's thread before returning."""
+
+    blocking = True
 
     def __init__(self, sleep: Callable[[float], Any] = time.sleep) -> None:
         self.sleep = sleep
@@ -215,6 +231,30 @@ class Blocking(Runtime):
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return [drive(story) for story in stories]
+
+    async def spread(self, work: Work, items: Iterable[Any], concurrency: int, done: Done) -> None:
+        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="aicached-many")
+        running: dict[Future[Any], tuple[int, Any]] = {}
+
+        def collect(when: str) -> None:
+            for future in wait(running, return_when=when).done:
+                done(*running.pop(future), future.result())
+
+        try:
+            for index, item in enumerate(items):
+                if len(running) >= concurrency:
+                    collect(FIRST_COMPLETED)
+                # No coroutine is made here: one that never ran would be warned of.
+                future = pool.submit(copy_context().run, lambda item=item: drive(work(item)))
+                running[future] = (index, item)
+            while running:
+                collect(FIRST_COMPLETED)
+        except Exception:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            # Whoever is interrupted waits for nobody: what is under way is kept when it ends, or ends with the process.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Asyncio(Runtime):
@@ -289,6 +329,21 @@ class Asyncio(Runtime):
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return await asyncio.gather(*stories)
+
+    async def spread(self, work: Work, items: Iterable[Any], concurrency: int, done: Done) -> None:
+        rest = enumerate(items)
+
+        async def worker() -> None:
+            for index, item in rest:  # one iterator for all: who is free takes the next
+                done(index, item, await work(item))
+
+        tasks = [asyncio.ensure_future(worker()) for _ in range(concurrency)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 def _over(flight: Flight, task: asyncio.Task[Outcome]) -> None:

@@ -156,12 +156,15 @@ class Matcher:
         return considered(text, near.text, near.similarity, *values)
 
     async def _entry(self, rt: Runtime, shelf: Shelf, call: Call, digest: bytes) -> Entry | None:
-        """Return a candidate's entry where it is fresh, and stands under the stamps of this call."""
+        """Return a candidate's entry where it is fresh, and stands under this call's stamps and those of its tags."""
         assert call.lane is not None
         data, *stamps = await rt.ask(shelf.store, "get_many", (b"v" + digest, *call.lane.stamps))
         entry = shelf.opened(data, digest)
-        alive = entry is not None and entry.meta.stamps == stamps and judge(entry, shelf.store.now()) == FRESH
-        return entry if alive else None
+        if entry is None or judge(entry, shelf.store.now()) != FRESH:
+            return None
+        if tags := entry.places()[len(stamps) - 1 :]:
+            stamps += await rt.ask(shelf.store, "get_many", tags)
+        return entry if entry.meta.stamps == stamps else None
 
     async def _catch_up(self, rt: Runtime, shelf: Shelf, search: Search) -> None:
         """Read what was added to the partition since it was read last."""

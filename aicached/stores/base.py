@@ -15,6 +15,8 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+import msgpack
+
 from ..errors import StoreError
 
 __all__ = ["HEAD", "Head", "Puts", "Store"]
@@ -62,15 +64,36 @@ def place(log: bytes, number: int) -> bytes:
     return log[:1] + hashlib.sha256(log + number.to_bytes(8, "big")).digest()
 
 
+def packed_sums(amounts: Mapping[str, int]) -> bytes:
+    """Return sums as bytes, for stores that keep bytes alone."""
+    packed: bytes = msgpack.packb(dict(amounts))
+    return packed
+
+
+def unpacked_sums(data: Any) -> dict[str, int]:
+    """Return the sums in *data*; none where it holds none, since a store may hold anything."""
+    try:
+        found = msgpack.unpackb(data) if data else {}
+        return {name: number for name, number in found.items() if type(name) is str and type(number) is int}
+    except Exception:
+        return {}
+
+
+def added(data: Any, amounts: Mapping[str, int]) -> bytes:
+    """Return the sums in *data* with *amounts* added."""
+    sums = unpacked_sums(data)
+    return packed_sums({**sums, **{name: sums.get(name, 0) + amount for name, amount in amounts.items()}})
+
+
 class Store:
     """
     Keep bytes under keys.
 
     A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
-    keys, ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the rest has
-    defaults on top of these, but for `keys` and `swap`, which a store may lack. The twins that begin with an *a* run
-    the plain method in a thread, or at once where `blocking` is false; override them where the driver is async by
-    nature.
+    keys, ``s`` sums, ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the
+    rest has defaults on top of these, but for `keys` and `swap`, which a store may lack. The twins that begin with an
+    *a* run the plain method in a thread, or at once where `blocking` is false; override them where the driver is async
+    by nature.
     """
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
@@ -175,6 +198,18 @@ class Store:
         """
         raise StoreError(f"a {type(self).__name__} cannot list its entries")
 
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        """
+        Add whole numbers to the sums under *key*, name by name, and let them live for *lifetime* seconds from now.
+
+        Two processes that add at once must both count; this default is for stores that one process has to itself.
+        """
+        self.set(key, added(self.get(key), amounts), lifetime)
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        """Return the sums under *key* by name; empty where there are none."""
+        return unpacked_sums(self.get(key))
+
     def swap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
     ) -> list[Head] | None:
@@ -254,6 +289,14 @@ class Store:
     async def akeys(self) -> list[bytes]:
         """Twin of `keys`."""
         return await self._apart(self.keys)
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        """Twin of `add`."""
+        await self._apart(self.add, key, amounts, lifetime)
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        """Twin of `sums`."""
+        return await self._apart(self.sums, key)
 
     async def aswap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""

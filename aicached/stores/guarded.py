@@ -154,6 +154,14 @@ class GuardedStore(Store):
         with self._enter():
             return self.store.keys()
 
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._enter_write():
+            self.store.add(key, amounts, lifetime)
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        with self._enter():
+            return self.store.sums(key)
+
     def delete(self, key: bytes) -> None:
         try:
             self._pay("delete", key)
@@ -243,6 +251,14 @@ class GuardedStore(Store):
     async def akeys(self) -> list[bytes]:
         with self._enter():
             return await self.store.akeys()
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._enter_write():
+            await self.store.aadd(key, amounts, lifetime)
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        with self._enter():
+            return await self.store.asums(key)
 
     async def adelete(self, key: bytes) -> None:
         try:

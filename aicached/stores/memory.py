@@ -11,11 +11,11 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .base import Store
+from .base import Store, added
 
 __all__ = ["MemoryStore"]
 
@@ -130,6 +130,10 @@ class MemoryStore(Store):
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return [self._mark(key) or self._mint(key) for key in keys]
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._lock:
+            self.set(key, added(self.get(key), amounts), lifetime)
 
     def fork_begins(self) -> None:
         # The child must not inherit a half-done write; a second is more than any write takes.

@@ -95,6 +95,18 @@ def _heads(found: list[Any] | None) -> list[Head] | None:
     return [Head(None) if ms == -2 else Head(data, None if ms < 0 else ms / 1000) for data, ms in pairs]
 
 
+def _adding(key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> bytes:
+    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+    pairs = [part for name, amount in amounts.items() for part in (name.encode(), b"%d" % amount)]
+    return packed(b"EVAL", _ADD, b"1", _name(key), ms, *pairs)
+
+
+def _totals(reply: Any) -> dict[str, int]:
+    """Return the sums in a reply to HGETALL: a list under protocol 2, a dict under protocol 3."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {name.decode(errors="replace"): int(number) for name, number in pairs if number.lstrip(b"-").isdigit()}
+
+
 def _scanning(cursor: bytes) -> bytes:
     return packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
 
@@ -153,6 +165,11 @@ if ARGV[last] ~= '' then redis.pcall('PUBLISH', ARGV[last], '1') end  -- who may
 return false
 """ % (HEAD - 1)
 
+# In one script: sums that were renewed in part would count twice after a repetition.
+_ADD = b"""
+for at = 2, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
+if ARGV[1] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+"""
 #: A log's number lies beside its records, in the slot of its digest.
 _APPEND = b"""
 local number = redis.call('INCR', KEYS[1])
@@ -269,6 +286,12 @@ class RedisStore(Store):
             if cursor == b"0":
                 return list(dict.fromkeys(_values(found)))
 
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        self._ask(_adding(key, amounts, lifetime))
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        return _totals(self._ask(packed(b"HGETALL", _name(key))))
+
     def delete(self, key: bytes) -> None:
         self._ask(_deleting(key), self._account(key))
 
@@ -325,6 +348,12 @@ class RedisStore(Store):
     async def arecent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = await self._aask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        await self._aask(_adding(key, amounts, lifetime))
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        return _totals(await self._aask(packed(b"HGETALL", _name(key))))
 
     async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         await self._aask(_appending(log, data, lifetime, limit))

@@ -110,6 +110,22 @@ class StoreConformance:
         self.store.delete(keys[1])
         assert self.pack(b"0") == self.store.get(keys[0])
 
+    def test_sums_add_up_by_name_whoever_adds(self) -> None:
+        key = _key("s")
+        assert {} == self.store.sums(key)
+        self.store.add(key, {"hits": 2, "größe": -1}, None)
+        asyncio.run(self.store.aadd(key, {"hits": 3, "misses": 2**40}, None))
+        assert {"hits": 5, "größe": -1, "misses": 2**40} == self.store.sums(key) == asyncio.run(self.store.asums(key))
+        assert {} == self.store.sums(_key("s"))
+
+    def test_sums_pass_and_begin_anew(self) -> None:
+        key = _key("s")
+        self.store.add(key, {"hits": 1}, self.lifetime)
+        assert {"hits": 1} == self.store.sums(key)
+        self.wait(1.5 * self.lifetime)
+        self.store.add(key, {"hits": 5}, 60)
+        assert {"hits": 5} == self.store.sums(key)
+
     def test_a_lifetime_passes(self) -> None:
         short, long, endless = _key(), _key(), _key()
         self.store.set(short, self.pack(b"short"), self.lifetime)

@@ -104,6 +104,14 @@ class FlakyStore(Store):
         self._suffer("keys")
         return self.store.keys()
 
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        self._suffer("add")
+        self.store.add(key, amounts, lifetime)
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        self._suffer("sums")
+        return self.store.sums(key)
+
     def swap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
     ) -> list[Head] | None:
@@ -163,6 +171,14 @@ class FlakyStore(Store):
         await self._asuffer("keys")
         return await self.store.akeys()
 
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        await self._asuffer("add")
+        await self.store.aadd(key, amounts, lifetime)
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        await self._asuffer("sums")
+        return await self.store.asums(key)
+
     async def aswap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
     ) -> list[Head] | None:
@@ -173,7 +189,7 @@ class FlakyStore(Store):
         await self.store.aclose()
 
     def __getattr__(self, name: str) -> Any:
-        # What a store can do beyond the contract (scan, add) is in trouble too. Before `__init__` has run, as in
+        # What a store can do beyond the contract (scan) is in trouble too. Before `__init__` has run, as in
         # a copy, there is no inner store to ask.
         if name == "store":
             raise AttributeError(name)

@@ -484,3 +484,13 @@ def test_methods_and_partials_match_too(any_cache, semantic, run):
     one, other = Bot("one"), Bot("other")
     assert [FIRST, FIRST, AGAIN] == [one.ask(FIRST), one.ask(AGAIN), other.ask(AGAIN)]
     assert AGAIN == one.ask(AGAIN, tone="rude")
+
+
+def test_a_match_whose_tag_was_invalidated_is_none(cached, any_cache, model, run):
+    ask = cached(tags=lambda prompt, **_: ["all", f"about {prompt}"])
+    assert [FIRST, FIRST] == [run(ask(FIRST)), run(ask(AGAIN))]
+    any_cache.invalidate_tags(f"about {AGAIN}")
+    assert FIRST == run(ask(AGAIN))
+    any_cache.invalidate_tags(f"about {FIRST}")
+    assert AGAIN == run(ask(AGAIN))
+    assert 2 == model.calls

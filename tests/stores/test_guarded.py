@@ -121,7 +121,7 @@ class TestGuardedForeigner(StoreConformance):
 
     # It keeps no lifetimes.
     test_a_lifetime_passes = test_lifetimes_pass_in_async_code = None  # type: ignore[assignment]
-    test_records_of_a_log_pass = None  # type: ignore[assignment]
+    test_records_of_a_log_pass = test_sums_pass_and_begin_anew = None  # type: ignore[assignment]
 
 
 @each_operation

@@ -31,6 +31,7 @@ bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/misses.py
 	@$(BIN)/python benchmarks/redis_hits.py
 	@$(BIN)/python benchmarks/keys.py
+	@$(BIN)/python benchmarks/streams.py
 
 lint: $(VENV)/with-dev
 	@$(BIN)/ruff check --quiet --output-format concise

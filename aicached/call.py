@@ -82,6 +82,7 @@ class Facts:
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
+        matcher: finds near matches; None without ``semantic=``.
         streams: does it return a stream, whatever its arguments?
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
@@ -99,6 +100,7 @@ class Facts:
     counts: Counts
     rules: bytes
     streak: Streak
+    matcher: Any = None
     streams: bool = False
     verified: set[type] = field(default_factory=set)
 
@@ -127,6 +129,7 @@ class Call:
         "collapsed",
         "copy",
         "current",
+        "decision",
         "deputy",
         "detail",
         "digest",
@@ -145,6 +148,7 @@ class Call:
         "lease",
         "mode",
         "names",
+        "near",
         "ordered",
         "origin_seconds",
         "parts",
@@ -202,6 +206,9 @@ class Call:
         self.boarded: tuple[Flight | None, bool] | None = None
         self.asked: tuple[bytes, ...] = ()
         self.found: list[Any] | StoreError | None = None
+        #: What is known of near matches, and what came of the look for one; None where nobody looked.
+        self.near: Any = None
+        self.decision: Any = None
         #: Under which it computes; None where processes do not share this computation.
         self.lease: Lease | None = None
         #: First bytes of the value that its look-up found, of whatever use that was.
@@ -275,6 +282,8 @@ class Call:
             counts.collapsed += self.collapsed
             counts.stored += self.stored
             counts.refused += self.refused
+            counts.expired += self.fwd == "stale"
+            counts.requested += self.fwd == "request"
             if not self.collapsed:
                 spend(counts, self.origin_seconds, self.usage)
 
@@ -297,6 +306,7 @@ class Call:
             origin_seconds=self.origin_seconds,
             usage=self.usage,
             error=None if error is None else type(error).__name__,
+            semantic=self.decision,
         )
 
 
@@ -306,6 +316,7 @@ def save(counts: Counts, entry: Entry) -> None:
     counts.seconds_saved += meta.seconds
     if meta.usage is not None:
         counts.tokens_saved += meta.usage.tokens_in + meta.usage.tokens_out
+        counts.tokens_in_saved += meta.usage.tokens_in
         counts.cost_saved += meta.usage.cost or 0.0
 
 

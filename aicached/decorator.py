@@ -26,6 +26,7 @@ from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .site import Site, check_decorable, declared_options, given
 from .status import CacheInfo
 from .typing import AsyncCached, Cached, Decorator
+from .warming import map_over, warm
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -157,6 +158,29 @@ class _Methods(_Wrapper):
             return failed or (True, [given(outcome) for outcome in outcomes])
 
         return self._self_finished(story)
+
+    def cache_warm(self, inputs: Any, /, *, concurrency: int = 8, progress: bool | None = None) -> Any:
+        """
+        Fill the cache: call the function with each of *inputs*; one that fails does not stop the rest.
+
+        Args:
+            inputs: `args`, or values for the first parameter; an iterator is taken from as calls are made.
+            concurrency: how many calls are under way at most; a sync function is called in threads.
+            progress: show how far it is on stderr; None = where that is a terminal.
+
+        Returns:
+            a report with ``.kept``, ``.hits`` and ``.failed``, a list of (input, exception).
+        """
+        return self._self_run(lambda rt: warm(rt, self, inputs, concurrency, progress))
+
+    def cache_map(self, inputs: Any, /, *, concurrency: int = 8, on_error: str = "raise") -> Any:
+        """
+        Return the answers to *inputs* in their order, computing those that are missing, as `cache_warm` does.
+
+        Args:
+            on_error: ``"raise"`` the first failure; ``"return"`` exceptions in their places.
+        """
+        return self._self_finished(lambda rt: map_over(rt, self, inputs, concurrency, on_error))
 
     def _self_finished(self, story: Callable[[Runtime], Coroutine[Any, Any, Any]]) -> Any:
         if self._self_site.colour == "sync":
@@ -302,6 +326,7 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
         replay_delay: seconds between two chunks of a replayed stream; 0 = as fast as they are read.
         colour: ``"sync"`` or ``"async"``, where it cannot be seen.
         mode: overrules `mode` and ``AICACHED_MODE`` for this function.
+        semantic: a `Semantic`: after an exact miss, the answer to a call whose text means the same; None = exact only.
         on_unkeyable: ``"raise"``, or ``"bypass"`` to call without the cache where an argument has no content.
         cache: a `Cache`, a url, or None for the default cache, looked up at each call.
 

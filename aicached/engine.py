@@ -131,7 +131,16 @@ class Engine:
         if not call.mode.reads:
             return None
         entry = await self.look(rt, call)
-        return self._stale(rt, call) if entry is None else self.hit(call, entry)
+        found = self._stale(rt, call) if entry is None else self.hit(call, entry)
+        return found or await self._near(rt, call)
+
+    async def _near(self, rt: Runtime, call: Call) -> Outcome | None:
+        """Return the answer to a call that means the same, where nothing is stored for this one."""
+        matcher = call.facts.matcher
+        if matcher is None or call.fwd != "uri-miss" or call.unreachable:
+            return None
+        found: Outcome | None = await matcher.nearest(rt, self, call)
+        return found
 
     async def look(self, rt: Runtime, call: Call) -> Entry | None:
         """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
@@ -411,8 +420,11 @@ class Engine:
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
-        await self._tag(rt, call)
-        await self._store(rt, call, entry_of(call, value, self.store.now()))
+        late = await self._tag(rt, call)
+        entry = entry_of(call, value, self.store.now())
+        if late:  # who has come since then waits for another answer
+            call.copy = None
+        await self._store(rt, call, entry)
 
     async def _store(self, rt: Runtime, call: Call, entry: Entry | None) -> None:
         if entry is None or call.stamps is None or not call.mode.stores:
@@ -425,29 +437,29 @@ class Engine:
         except StoreError as error:
             self._store_failed(call, error)
 
-    async def _tag(self, rt: Runtime, call: Call) -> None:
+    async def _tag(self, rt: Runtime, call: Call) -> bool:
         """
-        Take in the stamps of the tags that the origin has added.
+        Take in the stamps of the tags that the origin has added; tell whether one was invalidated meanwhile, perhaps.
 
         They are read only now, so one that was renewed while the answer was computed would look like the one from
         before. It is told by the stamp of all tags, which was read before, and which is renewed before any other.
         """
         added = {name for name in call.current.tags if type(name) is str and name not in call.names}
         if not added or call.stamps is None or call.unreachable or not call.mode.stores:
-            return
-        keyer = call.facts.keyer
+            return False
         places = tag_keys(call.facts.namespace, added)
         try:
             stamps = await self._ask(rt, call, "stamps", places)
-            (epoch,) = await self._ask(rt, call, "get_many", (keyer.epoch,))
+            (epoch,) = await self._ask(rt, call, "get_many", (call.facts.keyer.epoch,))
         except StoreError as error:
             call.stamps = None
             self._store_failed(call, error)
-            return
-        if epoch != call.epoch:
-            call.current.skip("a tag was invalidated meanwhile")
+            return False
         call.places += places
         call.stamps += stamps
+        if epoch != call.epoch:
+            call.current.skip("outdated")
+        return bool(epoch != call.epoch)
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
@@ -460,6 +472,8 @@ class Engine:
             call.refuse(late)
             return
         call.entry, call.stored = entry, True
+        if call.facts.matcher is not None:
+            await call.facts.matcher.added(rt, self, call)
 
     # What people ask for by name ---------------------------------------------------------------------------------
 

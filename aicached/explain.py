@@ -10,6 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .call import Call
 from .context import AMBIENT, MODES, process_mode
@@ -40,6 +41,7 @@ class Explanation:
         age: seconds since the entry (on a miss: the nearest one) was stored; None where there is none.
         ttl: seconds that the entry stays fresh; None for ever, or on a miss.
         usage: tokens and cost of the stored answer, where known.
+        semantic: the `Decision` about near matches; None where none was looked for.
     """
 
     function: str
@@ -51,9 +53,11 @@ class Explanation:
     age: float | None = None
     ttl: float | None = None
     usage: Usage | None = None
+    semantic: Any = None
 
     def __str__(self) -> str:
         text = f"hit: {self._stored()}" if self.hit else f"miss: {self.reason or self._difference()}"
+        text = text if self.semantic is None else f"{text}; {self.semantic}"
         return textwrap.fill(text, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
     def _stored(self) -> str:

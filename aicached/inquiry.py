@@ -7,6 +7,9 @@ Law: this is for people who look, never for a call: it counts nothing, and may t
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
 from .call import Call
 from .engine import Engine
 from .entry import Entry, EntryInfo
@@ -16,7 +19,7 @@ from .keys.keyer import stamp_key
 from .policy import EXPIRED, judge
 from .runtime import Runtime
 
-__all__ = ["entries", "explain", "purge"]
+__all__ = ["entries", "explain", "purge", "standing"]
 
 
 async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
@@ -29,13 +32,19 @@ async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
     entry, now = await engine.look(rt, call), engine.store.now()
     if entry is not None and engine.hit(call, entry) is not None:
         return explained_hit(call, entry, now)
+    if call.facts.matcher is not None and call.fwd != "stale" and not call.unreachable:
+        before = call.detail
+        found = await call.facts.matcher.nearest(rt, engine, call)
+        if found is not None and call.entry is not None:
+            return replace(explained_hit(call, call.entry, now), semantic=call.decision)
+        call.detail = before
     try:
         recent = await _recent(engine, rt, call) if call.stamps is not None else None
     except StoreError:
         recent = None
     if recent is None:
         return Explanation(name, hit=False, reason="the store does not answer", key=call.digest.hex())
-    return explained_miss(call, parts, recent, now)
+    return replace(explained_miss(call, parts, recent, now), semantic=call.decision)
 
 
 async def _recent(engine: Engine, rt: Runtime, call: Call) -> dict[bytes, Entry | None]:
@@ -56,8 +65,22 @@ async def entries(engine: Engine, rt: Runtime, namespace: bytes, limit: int) -> 
     Raises:
         StoreError: the store is in trouble, or cannot list.
     """
+    found = list[EntryInfo]()
+    async for digest, entry in standing(engine, rt, namespace):
+        found.append(entry.info(digest.hex(), engine.store.now()))
+        if len(found) >= limit + 1000:
+            found = sorted(found, key=_age)[:limit]
+    return sorted(found, key=_age)[:limit]
+
+
+def _age(info: EntryInfo) -> float:
+    return info.age
+
+
+async def standing(engine: Engine, rt: Runtime, namespace: bytes) -> AsyncIterator[tuple[bytes, Entry]]:
+    """Give every entry of a namespace that may still be served, with its digest, in any order."""
     (stamp,) = await rt.ask(engine.store, "get_many", [namespace])
-    stamps, now, found = {namespace: stamp}, engine.store.now(), list[EntryInfo]()
+    stamps, now = {namespace: stamp}, engine.store.now()
     keys = await rt.ask(engine.store, "keys")
     for start in range(0, len(keys), 100):
         some = keys[start : start + 100]
@@ -66,9 +89,9 @@ async def entries(engine: Engine, rt: Runtime, namespace: bytes, limit: int) -> 
         alive = [(digest, entry) for digest, entry in opened if entry is not None and judge(entry, now) != EXPIRED]
         own = [(digest, entry) for digest, entry in alive if entry.stands(namespace, stamps)]
         await _learn_stamps(engine, rt, stamps, [entry for _, entry in own])
-        standing = [entry.info(digest.hex(), now) for digest, entry in own if entry.stands(namespace, stamps)]
-        found = sorted(found + standing, key=lambda info: info.age)[:limit]
-    return found
+        for digest, entry in own:
+            if entry.stands(namespace, stamps):
+                yield digest, entry
 
 
 async def _learn_stamps(engine: Engine, rt: Runtime, stamps: dict[bytes, bytes | None], entries: list[Entry]) -> None:

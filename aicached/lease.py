@@ -117,5 +117,5 @@ def standing(head: Head, token: bytes = b"") -> bytes:
 
 
 def version_of(data: Any) -> bytes | None:
-    """Return the first bytes of a stored value, by which one commit is told from another."""
-    return None if data is None else bytes(data[:_VERSION])
+    """Return the first bytes of a stored value, by which one commit is told from another; None where there are none."""
+    return bytes(data[:_VERSION]) if data else None

@@ -166,6 +166,13 @@ def _mode(value: Any, option: str) -> str | None:
     return None if value is None else valid_mode(value, option)
 
 
+def _semantic(value: Any, option: str) -> Any:
+    # By shape: what it is stands above this layer.
+    if value is not None and not (hasattr(value, "text") and hasattr(value, "threshold")):
+        raise _bad(option, value, 'a Semantic: Semantic(text="prompt"), or None')
+    return value
+
+
 def _frozen_names(value: Any, option: str) -> frozenset[str]:
     return frozenset(names_of(value, option))
 
@@ -194,6 +201,7 @@ class Policy:
     max_compute: float = _option(600.0, _positive)
     colour: str | None = _option(None, _one_of(None, "sync", "async"))
     mode: str | None = _option(None, _mode)
+    semantic: Any = _option(None, _semantic)
     on_abandon: str = _option("drop", _one_of("drop", "finish"))
     stream_wait: float = _option(1.0, seconds)
     replay_delay: float = _option(0.0, seconds)

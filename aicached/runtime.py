@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -29,6 +31,10 @@ __all__ = ["ASYNCIO", "BLOCKING", "Runtime", "drive"]
 
 T = TypeVar("T")
 Outcome = tuple[bool, Any]
+#: item -> a coroutine that works on it
+Work = Callable[[Any], Coroutine[Any, Any, Any]]
+#: index, item, result
+Done = Callable[[int, Any, Any], None]
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -147,8 +153,20 @@ class Runtime:
         """Call a store's method of that name, by this colour's twin of it."""
         raise NotImplementedError
 
+    async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        """Call what may take long, sync or async, in a thread, and wait for it for *timeout* seconds at most."""
+        raise NotImplementedError
+
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """Run several coroutines, at once where this colour can."""
+        raise NotImplementedError
+
+    async def spread(self, work: Work, items: Iterable[Any], concurrency: int, done: Done) -> None:
+        """
+        Run ``work(item)`` for each item, at most *concurrency* at a time, each in a copy of the caller's context.
+
+        ``done(index, item, result)`` is called where the caller is, as they end; what it raises ends it all.
+        """
         raise NotImplementedError
 
 
@@ -204,8 +222,39 @@ class Blocking(Runtime):
     async def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Any:
         return getattr(store, verb)(*args, **kwargs)
 
+    async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        def finished() -> Any:
+            made = function(*args)
+            return asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
+
+        return _workers().submit(finished).result(timeout)
+
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return [drive(story) for story in stories]
+
+    async def spread(self, work: Work, items: Iterable[Any], concurrency: int, done: Done) -> None:
+        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="aicached-many")
+        running: dict[Future[Any], tuple[int, Any]] = {}
+
+        def collect(when: str) -> None:
+            for future in wait(running, return_when=when).done:
+                done(*running.pop(future), future.result())
+
+        try:
+            for index, item in enumerate(items):
+                if len(running) >= concurrency:
+                    collect(FIRST_COMPLETED)
+                # No coroutine is made here: one that never ran would be warned of.
+                future = pool.submit(copy_context().run, lambda item=item: drive(work(item)))
+                running[future] = (index, item)
+            while running:
+                collect(FIRST_COMPLETED)
+        except Exception:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            # Whoever is interrupted waits for nobody: what is under way is kept when it ends, or ends with the process.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Asyncio(Runtime):
@@ -269,8 +318,32 @@ class Asyncio(Runtime):
     def ask(self, store: Store, verb: str, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         return getattr(store, f"a{verb}")(*args, **kwargs)  # type: ignore[no-any-return]
 
+    async def apart(self, function: Callable[..., Any], *args: Any, timeout: float) -> Any:
+        async def finished() -> Any:
+            if inspect.iscoroutinefunction(function):
+                return await function(*args)
+            made = await asyncio.get_running_loop().run_in_executor(_workers(), function, *args)
+            return await made if inspect.isawaitable(made) else made
+
+        return await asyncio.wait_for(finished(), timeout)
+
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return await asyncio.gather(*stories)
+
+    async def spread(self, work: Work, items: Iterable[Any], concurrency: int, done: Done) -> None:
+        rest = enumerate(items)
+
+        async def worker() -> None:
+            for index, item in rest:  # one iterator for all: who is free takes the next
+                done(index, item, await work(item))
+
+        tasks = [asyncio.ensure_future(worker()) for _ in range(concurrency)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 def _over(flight: Flight, task: asyncio.Task[Outcome]) -> None:
@@ -278,6 +351,31 @@ def _over(flight: Flight, task: asyncio.Task[Outcome]) -> None:
     if not task.cancelled():
         task.exception()  # else asyncio logs that nobody looked
     abandon(flight)
+
+
+async def _awaited(made: Awaitable[T]) -> T:
+    return await made
+
+
+_threads: ThreadPoolExecutor | None = None
+
+
+def _workers() -> ThreadPoolExecutor:
+    """Give the threads of this process in which runs what may take long."""
+    global _threads
+    if _threads is None:
+        # Two callers that get here at once may make two pools: the other one ends with its last task.
+        _threads = ThreadPoolExecutor(4, thread_name_prefix="aicached-apart")
+    return _threads
+
+
+def _forget_workers() -> None:
+    global _threads
+    _threads = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_workers)
 
 
 BLOCKING, ASYNCIO = Blocking(), Asyncio()

@@ -15,14 +15,14 @@ from typing import Any
 from . import providers
 from .call import Call
 from .context import AMBIENT
+from .counters import Tally
 from .errors import ConfigurationError
 from .keys.binding import bottom_of, check_names, colour_of
 from .keys.keyer import Keyer
-from .plan import MISS, Home, Keyed, Plan
+from .plan import MISS, Home, Keyed, Plan, check_semantic
 from .playback import Opening, asteps, played, steps
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
-from .status import Counts
 
 __all__ = ["Site", "check_decorable", "declared_options", "given"]
 
@@ -42,12 +42,12 @@ class Site:
     """
 
     def __init__(
-        self, function: Any, declared: dict[str, Any], home: Callable[[], Home], counts: Counts | None = None
+        self, function: Any, declared: dict[str, Any], home: Callable[[], Home], counts: Tally | None = None
     ) -> None:
         self.function = function
         self.declared = declared
         self.home = home
-        self.counts = Counts() if counts is None else counts
+        self.counts = Tally() if counts is None else counts
         self.colour = declared.get("colour") or colour_of(function)
         if self.colour == "sync" and providers.opens(function):
             self.colour = "async"
@@ -63,6 +63,8 @@ class Site:
             if not callable(names):
                 unknown = [name for name in names if name not in followed]
                 check_names(keyer.binder, unknown, option, keyer.subject.function)
+        if policy.semantic is not None:
+            check_semantic(keyer)
         self._plan: Plan | None = None
 
     def _answer(self) -> Callable[..., Any]:
@@ -82,7 +84,9 @@ class Site:
         plan = self._plan
         if plan is None or plan.home is not home:
             policy = Policy(**{**home.defaults, **self.declared})
-            plan = self._plan = Plan(self.function, policy, home, self.counts, streams=self.streams)
+            plan = self._plan = Plan(
+                self.function, policy, home, self.counts.on(home.ledger, self.name), streams=self.streams
+            )
         return plan
 
     def check_bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -8,9 +8,9 @@ once, at the end of the call; the counts of a function are plain additions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["CacheInfo", "CacheStatus", "Counts", "Usage"]
+__all__ = ["CacheInfo", "CacheStatus", "Counts", "Stats", "Usage"]
 
 
 class Usage(NamedTuple):
@@ -60,20 +60,48 @@ class CacheInfo(NamedTuple):
     cost_saved: float = 0.0
 
 
-class Counts:
-    """Add up a `CacheInfo`; plain additions on slots, which the interpreter's lock keeps exact."""
+class Stats(dict[str, CacheInfo]):
+    """
+    Hold the counts of all processes: function -> `CacheInfo`.
 
-    __slots__ = CacheInfo._fields
+    The fields of `total` can be read from it directly: ``cache.stats().hits``.
+    """
+
+    @property
+    def total(self) -> CacheInfo:
+        """The counts of all functions together."""
+        return CacheInfo(*map(sum, zip(*self.values(), strict=True))) if self else CacheInfo()
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits among all calls, 0 to 1; 0 where there were none."""
+        total = self.total
+        calls = total.hits + total.misses + total.bypassed
+        return total.hits / calls if calls else 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in CacheInfo._fields:
+            raise AttributeError(name)
+        return getattr(self.total, name)
+
+
+class Counts:
+    """
+    Add up what one function's calls on one cache come to, and never go back; `CacheInfo` is what people see of it.
+
+    Plain additions on slots, which the interpreter's lock keeps exact. Beside the fields of `CacheInfo`: of the tokens
+    saved those of prompts, and of the misses those that found an entry that was no longer fresh, and those for which
+    the mode asked.
+    """
+
+    __slots__ = (*CacheInfo._fields, "expired", "requested", "tokens_in_saved")
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Set all counts to zero."""
         self.hits = self.misses = self.bypassed = 0
         self.stale = self.collapsed = self.refused = self.stored = self.errors = 0
         self.seconds_spent = self.seconds_saved = 0.0
-        self.tokens_spent = self.tokens_saved = 0
+        self.expired = self.requested = 0
+        self.tokens_spent = self.tokens_saved = self.tokens_in_saved = 0
         self.cost_spent = self.cost_saved = 0.0
 
     def info(self) -> CacheInfo:
@@ -101,6 +129,7 @@ class CacheStatus:
         seconds: the whole call; store_seconds, origin_seconds: parts of it.
         usage: tokens and cost of the answer, where known.
         error: name of the exception's class that the origin raised.
+        semantic: the `Decision` about near matches; None where none was looked for.
     """
 
     function: str
@@ -118,6 +147,7 @@ class CacheStatus:
     origin_seconds: float = 0.0
     usage: Usage | None = None
     error: str | None = None
+    semantic: Any = None
 
     def __str__(self) -> str:
         """Return a Cache-Status header value (RFC 9211, section 2)."""

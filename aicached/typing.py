@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 if TYPE_CHECKING:
     from .explain import Explanation
+    from .semantic import Semantic
     from .status import CacheInfo
+    from .warming import Warmed
 
 __all__ = ["AsyncCached", "Cached", "Decorator", "Duration", "Options"]
 
@@ -45,6 +47,7 @@ class Options(TypedDict, total=False):
     max_compute: Duration
     colour: Literal["sync", "async"] | None
     mode: Literal["on", "off", "refresh", "read_only", "write_only"] | None
+    semantic: Semantic | None
     on_abandon: Literal["drop", "finish"]
     stream_wait: Duration
     replay_delay: Duration
@@ -71,6 +74,15 @@ class Cached(Protocol[P, R]):
     def cache_refresh(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def cache_put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
     def cache_samples(self, n: int, /, *args: P.args, **kwargs: P.kwargs) -> list[R]: ...
+    def cache_warm(self, inputs: Iterable[Any], /, *, concurrency: int = 8, progress: bool | None = None) -> Warmed: ...
+    @overload
+    def cache_map(
+        self, inputs: Iterable[Any], /, *, concurrency: int = 8, on_error: Literal["raise"] = "raise"
+    ) -> list[R]: ...
+    @overload
+    def cache_map(
+        self, inputs: Iterable[Any], /, *, concurrency: int = 8, on_error: Literal["return"]
+    ) -> list[R | BaseException]: ...
     def cache_with(self, **options: Any) -> Cached[P, R]: ...
 
 
@@ -96,6 +108,17 @@ class AsyncCached(Protocol[P, R]):
     async def cache_refresh(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def cache_put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
     async def cache_samples(self, n: int, /, *args: P.args, **kwargs: P.kwargs) -> list[R]: ...
+    async def cache_warm(
+        self, inputs: Iterable[Any], /, *, concurrency: int = 8, progress: bool | None = None
+    ) -> Warmed: ...
+    @overload
+    async def cache_map(
+        self, inputs: Iterable[Any], /, *, concurrency: int = 8, on_error: Literal["raise"] = "raise"
+    ) -> list[R]: ...
+    @overload
+    async def cache_map(
+        self, inputs: Iterable[Any], /, *, concurrency: int = 8, on_error: Literal["return"]
+    ) -> list[R | BaseException]: ...
     def cache_with(self, **options: Any) -> AsyncCached[P, R]: ...
 
 

@@ -1,4 +1,4 @@
-"""What a stream's chunks cost, recorded and replayed, over the bare source: `python benchmarks/streams.py [--quick]`."""
+"""What a stream's chunks cost, recorded and replayed, beside the bare source: `python benchmarks/streams.py`."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def _aread(stream: AsyncIterator[Any]) -> float:
 
 def main() -> None:
     bench = Streams()
-    print(f"\n{'µs per chunk':<46}{'bare':>9}{'recorded':>10}{'more':>9}{'replayed':>10}{'replayed/s':>14}")
+    print(f"\n{'aicached, µs per chunk':<46}{'bare':>9}{'recorded':>10}{'more':>9}{'replayed':>10}{'replayed/s':>14}")
     bench.row("text, sync", words, TEXT)
     bench.row("text, async", awords, TEXT)
     bench.row("text, async, suspended at each chunk", suspended_words, TEXT)

@@ -36,7 +36,10 @@ def row(page: str, label: str) -> list[float]:
 
 
 def test_the_first_run_pays_and_the_second_finds_everything(tmp_path):
-    first, second = demo(tmp_path), demo(tmp_path)
+    first = demo(tmp_path)
+    # The second time as where no other extra is installed.
+    alone = "import sys; sys.modules['typer'] = None; from aicached.cli.main import main; sys.exit(main())"
+    second = python(tmp_path, "-c", alone, "demo")
     for done in (first, second):
         assert (done.returncode, done.stderr) == (0, "")
         assert max(map(len, done.stdout.splitlines())) <= 80
@@ -76,7 +79,11 @@ def test_without_openai_one_line_says_what_to_install(tmp_path):
     assert re.fullmatch(r".*pip install 'aicached\[demo\]'\n", done.stderr)
 
 
-def test_a_command_must_be_chosen(capsys):
-    with pytest.raises(SystemExit):
+def test_a_command_must_be_chosen(monkeypatch, capsys):
+    assert main([]) == 2
+    assert "Missing command" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as left:
         main([])
+    assert left.value.code == 2
     assert "COMMAND" in capsys.readouterr().err

@@ -115,10 +115,7 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def _all_alike(some: Collection[Any], others: Collection[Any]) -> bool:
-    for one, other in zip(some, others, strict=True):
-        if one is not other and not alike(one, other):
-            return False
-    return True
+    return all(one is other or alike(one, other) for one, other in zip(some, others, strict=True))
 
 
 def _plain(value: Any, path: list[Any], loose: list[list[Any]]) -> Any:

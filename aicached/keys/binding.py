@@ -149,6 +149,21 @@ class Binder:
             edit(bound)
         return bound
 
+    def take(self, bound: list[Any], name: str, split: Callable[[Any], tuple[str, Any] | None]) -> str | None:
+        """Return the text that *split* finds in the value of a name, and leave in *bound* what is left without it."""
+        for at, known in enumerate(self.names):
+            if known == self.rest:
+                if name in bound[at] and (found := split(bound[at][name])) is not None:
+                    bound[at] = {**bound[at], name: found[1]}
+                    return found[0]
+            elif known.rstrip("?") == name:
+                wrapped = known.endswith("?")
+                value = bound[at][0] if wrapped and bound[at] else bound[at]
+                if (found := split(value)) is not None:
+                    bound[at] = [found[1], *bound[at][1:]] if wrapped else found[1]
+                    return found[0]
+        return None
+
     def named(self, bound: list[Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a call under the names that people know them by."""
         if bound is None:

@@ -108,6 +108,26 @@ class Keyer:
         except (UnkeyableArgument, RecursionError):
             raise self._unkeyable(bound, args, kwargs) from None
 
+    def without(
+        self, lane: Lane, keyed: tuple[Any, ...], name: str, split: Callable[[Any], tuple[str, Any] | None]
+    ) -> tuple[bytes, str] | None:
+        """
+        Return the digest of a call without the free text of one parameter, and that text; None where it has none.
+
+        Args:
+            lane: of the call; keyed: what `key` took.
+            name: of the parameter.
+            split: argument -> its text, and what is left of it.
+        """
+        args, kwargs, method = self.arguments(*keyed[:3])
+        bound = None if self.chosen else self.binder.values(args, kwargs)
+        if bound is None:
+            return None
+        if method and self.binder.leads:
+            bound[0] = self._owner_digest(bound[0])
+        text = self.binder.take(bound, name, split)
+        return None if text is None else (lane.digest(bound), text)
+
     def parts(
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: tuple[str, ...], sample: int
     ) -> dict[str, bytes]:

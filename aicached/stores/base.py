@@ -8,11 +8,14 @@ wrong leaves as a `StoreError`: `StoreUnavailable` where the store did not answe
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
+
+import msgpack
 
 from ..errors import StoreError
 
@@ -56,14 +59,41 @@ def newest_first(key: bytes, others: bytes, limit: int) -> bytes:
     return (key + others)[: limit * KEY]
 
 
+def place(log: bytes, number: int) -> bytes:
+    """Return the key of a log's record of that number, where the log has no form of its own in the store."""
+    return log[:1] + hashlib.sha256(log + number.to_bytes(8, "big")).digest()
+
+
+def packed_sums(amounts: Mapping[str, int]) -> bytes:
+    """Return sums as bytes, for stores that keep bytes alone."""
+    packed: bytes = msgpack.packb(dict(amounts))
+    return packed
+
+
+def unpacked_sums(data: Any) -> dict[str, int]:
+    """Return the sums in *data*; none where it holds none, since a store may hold anything."""
+    try:
+        found = msgpack.unpackb(data) if data else {}
+        return {name: number for name, number in found.items() if type(name) is str and type(number) is int}
+    except Exception:
+        return {}
+
+
+def added(data: Any, amounts: Mapping[str, int]) -> bytes:
+    """Return the sums in *data* with *amounts* added."""
+    sums = unpacked_sums(data)
+    return packed_sums({**sums, **{name: sums.get(name, 0) + amount for name, amount in amounts.items()}})
+
+
 class Store:
     """
     Keep bytes under keys.
 
     A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
-    keys), then a digest of 32. A subclass writes `get`, `set` and `delete`; the rest has defaults on top of these, but
-    for `keys` and `swap`, which a store may lack. The twins that begin with an *a* run the plain method in a thread, or
-    at once where `blocking` is false; override them where the driver is async by nature.
+    keys, ``s`` sums, ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the
+    rest has defaults on top of these, but for `keys` and `swap`, which a store may lack. The twins that begin with an
+    *a* run the plain method in a thread, or at once where `blocking` is false; override them where the driver is async
+    by nature.
     """
 
     #: False: every method returns at once, so callers may use the plain methods in an event loop and peek.
@@ -135,6 +165,30 @@ class Store:
         found = self.get(recent) or b""
         return [found[at : at + KEY] for at in range(0, len(found), KEY)]
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        """
+        Put *data* at the end of a log, where it stays for *lifetime* seconds; the newest *limit* records stay.
+
+        Here, two that append at once may lose one record: a log is for what only helps.
+        """
+        number = int(self.get(log) or 0) + 1
+        self.set(place(log, number), data, lifetime)
+        self.set(log, b"%d" % number, None if lifetime is None else 2 * lifetime)
+        if number > limit:
+            self.delete(place(log, number - limit))
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        """
+        Return what was appended to a log after record number *since*, *count* records at most.
+
+        Returns:
+            The number read up to, that of the last record (less than *since*: the log has begun anew), the records.
+        """
+        last = int(self.get(log) or 0)
+        upto = min(last, since + count)
+        found = self.get_many([place(log, number) for number in range(since + 1, upto + 1)])
+        return upto, last, [data for data in found if data is not None]
+
     def keys(self) -> list[bytes]:
         """
         Return the keys of all values, in any order; this is for people who look, never for a call.
@@ -144,6 +198,18 @@ class Store:
         """
         raise StoreError(f"a {type(self).__name__} cannot list its entries")
 
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        """
+        Add whole numbers to the sums under *key*, name by name, and let them live for *lifetime* seconds from now.
+
+        Two processes that add at once must both count; this default is for stores that one process has to itself.
+        """
+        self.set(key, added(self.get(key), amounts), lifetime)
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        """Return the sums under *key* by name; empty where there are none."""
+        return unpacked_sums(self.get(key))
+
     def swap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
     ) -> list[Head] | None:
@@ -151,7 +217,7 @@ class Store:
         Write all of *puts* if each key is as *expected*, else nothing: a compare-and-set over the keys of one digest.
 
         Args:
-            expected: key -> what must be there, or its first bytes (`HEAD` at most); None = nothing.
+            expected: key -> what must be there, or its first bytes (`HEAD` at most); None = nothing, or what is empty.
             puts: what is written, in this order.
             recent, limit: as for `commit`, of the first key of *puts*; empty = no such list.
             news: the key whose watchers are told that something was written; empty = nobody.
@@ -212,9 +278,25 @@ class Store:
         """Twin of `recent`."""
         return await self._apart(self.recent, recent)
 
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        """Twin of `append`."""
+        await self._apart(self.append, log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        """Twin of `read`."""
+        return await self._apart(self.read, log, since, count)
+
     async def akeys(self) -> list[bytes]:
         """Twin of `keys`."""
         return await self._apart(self.keys)
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        """Twin of `add`."""
+        await self._apart(self.add, key, amounts, lifetime)
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        """Twin of `sums`."""
+        return await self._apart(self.sums, key)
 
     async def aswap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""

@@ -98,15 +98,15 @@ def _is_remote(folder: Path) -> bool:
     return bool(above) and max(above)[1] in _NETWORK
 
 
-def project_folder() -> str:
+def project_folder(start: Path | None = None) -> str:
     """
-    Return the nearest folder with a pyproject.toml, setup.py or .git, above the main script or the working folder.
+    Return the nearest folder with a pyproject.toml, setup.py or .git, above *start*, or the main script's folder.
 
-    Empty where there is none: then the namespace is unchanged.
+    Without a script it begins at the working folder. Empty where there is none: then the namespace is unchanged.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     try:
-        start = Path(script).resolve().parent if script else Path.cwd()
+        start = start or (Path(script).resolve().parent if script else Path.cwd())
     except OSError:
         return ""
     for folder in (start, *start.parents):

@@ -142,9 +142,25 @@ class GuardedStore(Store):
         with self._enter():
             return self.store.recent(recent)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        with self._enter_write():
+            self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        with self._enter():
+            return self.store.read(log, since, count)
+
     def keys(self) -> list[bytes]:
         with self._enter():
             return self.store.keys()
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._enter_write():
+            self.store.add(key, amounts, lifetime)
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        with self._enter():
+            return self.store.sums(key)
 
     def delete(self, key: bytes) -> None:
         try:
@@ -224,9 +240,25 @@ class GuardedStore(Store):
         with self._enter():
             return await self.store.arecent(recent)
 
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        with self._enter_write():
+            await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        with self._enter():
+            return await self.store.aread(log, since, count)
+
     async def akeys(self) -> list[bytes]:
         with self._enter():
             return await self.store.akeys()
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._enter_write():
+            await self.store.aadd(key, amounts, lifetime)
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        with self._enter():
+            return await self.store.asums(key)
 
     async def adelete(self, key: bytes) -> None:
         try:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from .base import Store
+from .base import Store, added
 
 __all__ = ["MemoryStore"]
 
 _VALUE = ord("v")
 _STAMP_BYTES = 16
+#: Logs that are kept at once; the one that was written to longest ago goes first.
+_LOGS = 1000
 
 
 class _Kept:
@@ -31,6 +34,10 @@ class _Kept:
         self.data = data
         self.gone = gone
         self.size = len(data)
+
+
+def _is_gone(kept: _Kept, now: float) -> bool:
+    return kept.gone is not None and kept.gone <= now
 
 
 class MemoryStore(Store):
@@ -55,6 +62,7 @@ class MemoryStore(Store):
         self.max_bytes = max_bytes
         self._values: OrderedDict[bytes, _Kept] = OrderedDict()
         self._marks: dict[bytes, _Kept] = {}
+        self._logs: OrderedDict[bytes, deque[tuple[int, _Kept]]] = OrderedDict()
         self._bytes = 0
         # Re-entrant, as a finalizer may run inside the critical section and write to this store itself.
         self._lock = threading.RLock()
@@ -91,12 +99,41 @@ class MemoryStore(Store):
         with self._lock:
             self._discard(key)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        now = self.clock()
+        with self._lock:
+            records = self._logs.setdefault(log, deque())
+            self._logs.move_to_end(log)
+            number = records[-1][0] + 1 if records else 1
+            records.append((number, _Kept(data, None if lifetime is None else now + lifetime)))
+            # The last record stays, dead or not, as the next one is counted from it.
+            while len(records) > 1 and (len(records) > limit or _is_gone(records[0][1], now)):
+                records.popleft()
+            if len(self._logs) > _LOGS:
+                self._logs.popitem(last=False)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        now = self.clock()
+        with self._lock:
+            records = self._logs.get(log)
+            if not records:
+                return 0, 0, []
+            last = records[-1][0]
+            start = max(0, since + 1 - records[0][0])
+            fresh = list(islice(records, start, start + count))
+        upto = fresh[-1][0] if fresh else last
+        return upto, last, [kept.data for _, kept in fresh if not _is_gone(kept, now)]
+
     def keys(self) -> list[bytes]:
         with self._lock:
             return list(self._values)
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return [self._mark(key) or self._mint(key) for key in keys]
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        with self._lock:
+            self.set(key, added(self.get(key), amounts), lifetime)
 
     def fork_begins(self) -> None:
         # The child must not inherit a half-done write; a second is more than any write takes.

@@ -95,12 +95,38 @@ def _heads(found: list[Any] | None) -> list[Head] | None:
     return [Head(None) if ms == -2 else Head(data, None if ms < 0 else ms / 1000) for data, ms in pairs]
 
 
+def _adding(key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> bytes:
+    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+    pairs = [part for name, amount in amounts.items() for part in (name.encode(), b"%d" % amount)]
+    return packed(b"EVAL", _ADD, b"1", _name(key), ms, *pairs)
+
+
+def _totals(reply: Any) -> dict[str, int]:
+    """Return the sums in a reply to HGETALL: a list under protocol 2, a dict under protocol 3."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {name.decode(errors="replace"): int(number) for name, number in pairs if number.lstrip(b"-").isdigit()}
+
+
 def _scanning(cursor: bytes) -> bytes:
     return packed(b"SCAN", cursor, b"MATCH", b"ac1:v:{*}", b"COUNT", b"1000")
 
 
 def _deleting(key: bytes) -> bytes:
     return packed(b"UNLINK", _name(key))
+
+
+def _appending(log: bytes, data: bytes, lifetime: float | None, limit: int) -> bytes:
+    ms = b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
+    return packed(b"EVAL", _APPEND, b"1", _name(log), data, ms, b"%d" % limit)
+
+
+def _reading(log: bytes, since: int, count: int) -> bytes:
+    return packed(b"EVAL", _READ, b"1", _name(log), b"%d" % since, b"%d" % count)
+
+
+def _read(found: list[Any]) -> tuple[int, int, list[Any]]:
+    upto, last, *records = found
+    return upto, last, [data for data in records if data is not None]
 
 
 _HEX = re.compile(rb"[0-9a-f]{64}")
@@ -118,9 +144,9 @@ local n, found, same = tonumber(ARGV[1]), {}, true
 for i = 1, n do
   local head = redis.pcall('GETRANGE', KEYS[i], 0, %d)
   local left = redis.call('PTTL', KEYS[i])
-  if type(head) ~= 'string' then head, left = '', -2 end
+  if type(head) ~= 'string' or head == '' then head, left = '', -2 end
   local want = ARGV[i + 1]
-  if string.sub(head, 1, #want) ~= want or (want == '' and left ~= -2) then same = false end
+  if string.sub(head, 1, #want) ~= want or (want == '' and head ~= '') then same = false end
   found[2 * i - 1], found[2 * i] = head, left
 end
 if not same then return found end
@@ -138,6 +164,35 @@ end
 if ARGV[last] ~= '' then redis.pcall('PUBLISH', ARGV[last], '1') end  -- who may not is no worse for it: others look
 return false
 """ % (HEAD - 1)
+
+# In one script: sums that were renewed in part would count twice after a repetition.
+_ADD = b"""
+for at = 2, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
+if ARGV[1] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+"""
+#: A log's number lies beside its records, in the slot of its digest.
+_APPEND = b"""
+local number = redis.call('INCR', KEYS[1])
+local place = KEYS[1] .. ':' .. number
+if ARGV[2] == '' then
+  redis.call('SET', place, ARGV[1])
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('SET', place, ARGV[1], 'PX', ARGV[2])
+  local left = redis.call('PTTL', KEYS[1])
+  if (left >= 0 and left < 2 * ARGV[2]) or number == 1 then redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2]) end
+end
+redis.call('UNLINK', KEYS[1] .. ':' .. (number - ARGV[3]))
+"""
+_READ = b"""
+local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+local upto = math.min(last, ARGV[1] + ARGV[2])
+local found = {upto, last}
+for number = ARGV[1] + 1, upto do
+  found[#found + 1] = redis.call('GET', KEYS[1] .. ':' .. string.format('%d', number))
+end
+return found
+"""
 
 
 def _values(names: Sequence[bytes]) -> list[bytes]:
@@ -217,6 +272,12 @@ class RedisStore(Store):
         found: list[bytes] = self._ask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        self._ask(_appending(log, data, lifetime, limit))
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return _read(self._ask(_reading(log, since, count)))
+
     def keys(self) -> list[bytes]:
         found, cursor = [], b"0"
         while True:
@@ -224,6 +285,12 @@ class RedisStore(Store):
             found += names
             if cursor == b"0":
                 return list(dict.fromkeys(_values(found)))
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        self._ask(_adding(key, amounts, lifetime))
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        return _totals(self._ask(packed(b"HGETALL", _name(key))))
 
     def delete(self, key: bytes) -> None:
         self._ask(_deleting(key), self._account(key))
@@ -281,6 +348,18 @@ class RedisStore(Store):
     async def arecent(self, recent: bytes) -> list[bytes]:
         found: list[bytes] = await self._aask(packed(b"LRANGE", _name(recent), b"0", b"-1"))
         return found
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        await self._aask(_adding(key, amounts, lifetime))
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        return _totals(await self._aask(packed(b"HGETALL", _name(key))))
+
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        await self._aask(_appending(log, data, lifetime, limit))
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return _read(await self._aask(_reading(log, since, count)))
 
     async def adelete(self, key: bytes) -> None:
         await self._aask(_deleting(key), self._account(key))

@@ -110,6 +110,22 @@ class StoreConformance:
         self.store.delete(keys[1])
         assert self.pack(b"0") == self.store.get(keys[0])
 
+    def test_sums_add_up_by_name_whoever_adds(self) -> None:
+        key = _key("s")
+        assert {} == self.store.sums(key)
+        self.store.add(key, {"hits": 2, "größe": -1}, None)
+        asyncio.run(self.store.aadd(key, {"hits": 3, "misses": 2**40}, None))
+        assert {"hits": 5, "größe": -1, "misses": 2**40} == self.store.sums(key) == asyncio.run(self.store.asums(key))
+        assert {} == self.store.sums(_key("s"))
+
+    def test_sums_pass_and_begin_anew(self) -> None:
+        key = _key("s")
+        self.store.add(key, {"hits": 1}, self.lifetime)
+        assert {"hits": 1} == self.store.sums(key)
+        self.wait(1.5 * self.lifetime)
+        self.store.add(key, {"hits": 5}, 60)
+        assert {"hits": 5} == self.store.sums(key)
+
     def test_a_lifetime_passes(self) -> None:
         short, long, endless = _key(), _key(), _key()
         self.store.set(short, self.pack(b"short"), self.lifetime)
@@ -210,6 +226,15 @@ class StoreConformance:
             assert found[0].left is None
             assert 0 < (found[1].left or 0) <= 60
         assert [b"v" * 100, b"theirs", None] == self.store.get_many([value, lease, generation])
+
+    def test_what_is_empty_counts_as_nothing_when_it_is_compared(self) -> None:
+        if not self._swaps():
+            return
+        value, lease, _ = _keys()
+        self.store.set(value, b"", 60)
+        found = self.store.swap({value: b"x"}, {lease: (b"mine", 60)})
+        assert [None] == [head.data for head in found or ()]
+        assert self.store.swap({value: None}, {lease: (b"mine", 60)}) is None
 
     def test_a_swap_that_expects_nothing_is_an_order(self) -> None:
         if not self._swaps():
@@ -332,6 +357,43 @@ class StoreConformance:
 
         assert [0] * _THREADS == self._together(lambda _: asyncio.run(work()))
 
+    def test_a_log_gives_what_came_since(self) -> None:
+        log, other = _key("n"), _key("n")
+        assert (0, 0, []) == self.store.read(log, 0, 10)
+        first, second, third = (self.pack(data) for data in (b"first", b"second", b"third"))
+        for data in (first, second):
+            self.store.append(log, data, 60, 10)
+        self.store.append(other, self.pack(b"other"), None, 10)
+        assert (2, 2, [first, second]) == self.store.read(log, 0, 10)
+        self.store.append(log, third, None, 10)
+        assert (3, 3, [third]) == self.store.read(log, 2, 10)
+        assert (3, 3, []) == self.store.read(log, 3, 10)
+        assert (2, 3, [second]) == self.store.read(log, 1, 1)
+        assert (1, 1, [self.pack(b"other")]) == self.store.read(other, 0, 10)
+
+    def test_a_log_keeps_its_newest_records_alone(self) -> None:
+        log = _key("n")
+        for number in range(5):
+            self.store.append(log, self.pack(b"%d" % number), 60, 2)
+        assert (5, 5, [self.pack(b"3"), self.pack(b"4")]) == self.store.read(log, 0, 10)
+
+    def test_records_of_a_log_pass(self) -> None:
+        log = _key("n")
+        self.store.append(log, self.pack(b"short"), self.lifetime, 10)
+        self.store.append(log, self.pack(b"long"), 3600, 10)
+        self.wait(1.5 * self.lifetime)
+        assert (2, 2, [self.pack(b"long")]) == self.store.read(log, 0, 10)
+
+    def test_a_log_is_one_in_both_colours(self) -> None:
+        log = _key("n")
+
+        async def work() -> Any:
+            await self.store.aappend(log, self.pack(b"async"), 60, 10)
+            return await self.store.aread(log, 0, 10)
+
+        self.store.append(log, self.pack(b"sync"), 60, 10)
+        assert (2, 2, [self.pack(b"sync"), self.pack(b"async")]) == asyncio.run(work())
+
     def test_closing_twice_is_fine_and_using_it_again_as_well(self) -> None:
         key = _key()
         self.store.set(_key(), self.pack(b"before"), 60)
@@ -373,6 +435,8 @@ class StoreConformance:
             lambda: self.store.delete(key),
             lambda: self.store.stamps([mark]),
             lambda: self.store.renew(mark),
+            lambda: self.store.append(key, self.pack(b"x"), 60, 10),
+            lambda: self.store.read(key, 0, 10),
         ]
         asynchronous: list[Callable[[], Any]] = [
             lambda: asyncio.run(self.store.aget(key)),
@@ -381,8 +445,10 @@ class StoreConformance:
             lambda: asyncio.run(self.store.adelete(key)),
             lambda: asyncio.run(self.store.astamps([mark])),
             lambda: asyncio.run(self.store.arenew(mark)),
+            lambda: asyncio.run(self.store.aappend(key, self.pack(b"x"), 60, 10)),
+            lambda: asyncio.run(self.store.aread(key, 0, 10)),
         ]
-        assert ["StoreError"] * 12 == [_outcome(call) for call in plain + asynchronous]
+        assert ["StoreError"] * 16 == [_outcome(call) for call in plain + asynchronous]
 
     def _together(self, work: Callable[[int], Any]) -> list[Any]:
         """Run *work* in eight threads that start at the same moment, and return their results."""

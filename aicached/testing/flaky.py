@@ -92,9 +92,25 @@ class FlakyStore(Store):
         self._suffer("recent")
         return self.store.recent(recent)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        self._suffer("append")
+        self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        self._suffer("read")
+        return self.store.read(log, since, count)
+
     def keys(self) -> list[bytes]:
         self._suffer("keys")
         return self.store.keys()
+
+    def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        self._suffer("add")
+        self.store.add(key, amounts, lifetime)
+
+    def sums(self, key: bytes) -> dict[str, int]:
+        self._suffer("sums")
+        return self.store.sums(key)
 
     def swap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
@@ -143,9 +159,25 @@ class FlakyStore(Store):
         await self._asuffer("recent")
         return await self.store.arecent(recent)
 
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        await self._asuffer("append")
+        await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        await self._asuffer("read")
+        return await self.store.aread(log, since, count)
+
     async def akeys(self) -> list[bytes]:
         await self._asuffer("keys")
         return await self.store.akeys()
+
+    async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
+        await self._asuffer("add")
+        await self.store.aadd(key, amounts, lifetime)
+
+    async def asums(self, key: bytes) -> dict[str, int]:
+        await self._asuffer("sums")
+        return await self.store.asums(key)
 
     async def aswap(
         self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
@@ -157,7 +189,7 @@ class FlakyStore(Store):
         await self.store.aclose()
 
     def __getattr__(self, name: str) -> Any:
-        # What a store can do beyond the contract (scan, add) is in trouble too. Before `__init__` has run, as in
+        # What a store can do beyond the contract (scan) is in trouble too. Before `__init__` has run, as in
         # a copy, there is no inner store to ask.
         if name == "store":
             raise AttributeError(name)

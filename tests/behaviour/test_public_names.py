@@ -11,7 +11,19 @@ import pytest
 
 import aicached
 
-HEAVY = ["redis", "sqlite3", "tenacity", "pydantic", "openai", "anthropic", "httpx", "numpy"]
+HEAVY = [
+    "redis",
+    "sqlite3",
+    "tenacity",
+    "pydantic",
+    "openai",
+    "anthropic",
+    "httpx",
+    "numpy",
+    "genai_prices",
+    "rich",
+    "typer",
+]
 
 
 def python(script: str) -> str:

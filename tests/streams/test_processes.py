@@ -33,7 +33,8 @@ async def achunks(prompt):
 
 chunks.__qualname__ = achunks.__qualname__ = "chunks"
 chunks.__module__ = achunks.__module__ = "shared"
-ask = ai_cached(chunks if colour == "sync" else achunks, cache=Cache(url, timeout=5), version=1, stream_wait=float(wait))
+origin, cache = chunks if colour == "sync" else achunks, Cache(url, timeout=5)
+ask = ai_cached(origin, cache=cache, version=1, stream_wait=float(wait))
 
 def say(chunk):
     print(json.dumps([chunk, time.time()]), flush=True)

@@ -16,7 +16,21 @@ import openai
 from openai.types.chat import ChatCompletion
 from typing_extensions import assert_type
 
-from aicached import Cache, CacheInfo, Usage, ai_cached, current_call, mode, patch, sample, scope, trace
+from aicached import (
+    Cache,
+    CacheInfo,
+    Near,
+    Semantic,
+    Usage,
+    ai_cached,
+    args,
+    current_call,
+    mode,
+    patch,
+    sample,
+    scope,
+    trace,
+)
 from aicached.typing import AsyncCached, Cached
 
 cache = Cache("memory://", ttl="1d", trust=["tests"], prices={"small": (3.0, 15.0)})
@@ -49,6 +63,10 @@ bare(5)  # type: ignore[arg-type]
 bare()  # type: ignore[call-arg]
 bare("hi", "small")  # type: ignore[call-arg]
 with_options("hi", modle="large")  # type: ignore[call-arg]
+assert_type(bare.cache_map(["a"]), list[int])
+assert_type(bare.cache_map(["a"], on_error="return"), list[int | BaseException])
+assert_type(cache.stats().total, CacheInfo)
+assert_type(cache.savings("30d").cost, float)
 wrong: str = bare("hi")  # type: ignore[assignment]
 
 
@@ -72,6 +90,8 @@ async def calls() -> None:
     assert_type(await abare.cache_refresh("hi"), int)
     assert_type(await abare.cache_put(5, "hi", model="large"), bool)
     assert_type(await abare.cache_samples(3, "hi"), list[int])
+    assert_type(await abare.cache_map(["a", args("b", model="large")]), list[int])
+    assert_type((await abare.cache_warm(["a"], concurrency=3)).kept, int)
     await abare.cache_invalidate("hi")
     await abare.cache_clear()
     assert_type(abare.cache_key("hi"), str)
@@ -198,6 +218,7 @@ def is_good(answer: Any) -> bool:
     usage=usage,
     colour="sync",
     mode="refresh",
+    semantic=Semantic(text="prompt", threshold=0.9, guards=("number", "negation"), mode="shadow"),
     on_unkeyable="bypass",
 )
 def with_all(prompt: str) -> str:
@@ -207,6 +228,7 @@ def with_all(prompt: str) -> str:
 ai_cached(tll="1d")  # type: ignore[call-overload]
 ai_cached(mode="of")  # type: ignore[call-overload]
 ai_cached(on_unkeyable="ignore")  # type: ignore[call-overload]
+ai_cached(semantic="prompt")  # type: ignore[call-overload]
 
 
 # The rest of the public names ----------------------------------------------------------------------------------------
@@ -223,12 +245,18 @@ def surroundings() -> None:
     call.skip("why")
     with patch("json:dumps", ttl="1d") as patched:
         patched.undo()
+    Cache("redis://localhost", near=True, max_entries=10)
+    Cache("redis://localhost", near=Near(entries=10, bytes=1000))
     with Cache() as inner:
         inner.clear("tenant")
+        inner.invalidate_tags("a", "b")
+        assert_type(inner.purge(scope="tenant", older_than="30d"), int)
         inner.call(plain, "hi")
 
 
 async def asurroundings() -> None:
     async with Cache() as inner:
         await inner.aclear()
+        await inner.ainvalidate_tags("a")
+        assert_type(await inner.apurge(), int)
         await inner.aclose()

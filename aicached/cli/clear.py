@@ -1,0 +1,47 @@
+"""``aicached clear``: forget a namespace, a scope in it, or a function."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import ConfigurationError, StoreError
+from .shared import JsonOption, NamespaceOption, UrlOption, ask, cache_of, finish, print_json, target
+
+__all__ = ["run"]
+
+
+def run(
+    url: UrlOption = None,
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+    scope: Annotated[str | None, typer.Option(help="Only this scope.")] = None,
+    function: Annotated[str | None, typer.Option(help="Only this function: module:function")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Forget every answer of a namespace, of a scope in it, or of a function, for all processes."""
+    if scope is not None and function is not None:
+        raise ConfigurationError("--scope or --function, not both")
+    what = f"function {function}" if function else f"scope {scope!r}" if scope else f"namespace {namespace!r}"
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise ConfigurationError(f"to forget all of {what}, say --yes")
+        if not typer.confirm(f"Forget all of {what}?"):
+            return 1
+    cleared = target(function, url, namespace) if function else None
+    with cache_of(url, namespace) if cleared is None else cleared._self_site.plan().home as cache:
+        before = cache.counts.errors
+        ask(cache, "get", b"t" + bytes(32))  # a clearing that a store does not take is no error of a call's: here it is
+        if cleared is None:
+            cache.clear(scope)
+        else:
+            finish(cleared.cache_clear())
+        if cache.counts.errors > before:
+            raise StoreError(f"store {cache.engine.address}: not cleared")
+    if as_json:
+        print_json({"cleared": what})
+    else:
+        print(f"cleared: {what}")
+    return 0

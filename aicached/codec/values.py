@@ -173,6 +173,8 @@ class _Encoder:
         """Return an SDK's answer in short where it would come back the same, else its state."""
         self.inside = True
         try:
+            if (brief := self._brief(value, kind, name)) is not None:
+                return ExtType(_VALIDATED, brief)
             short = self._short(value, name)
             if short is None:
                 return self._state(value, kind, shape)
@@ -188,6 +190,21 @@ class _Encoder:
             return ExtType(_VALIDATED, short) if same else state
         finally:
             self.inside = False
+
+    def _brief(self, value: Any, kind: type, name: bytes) -> bytes | None:
+        """Return the short form by the quick way, None where that does not give the same again."""
+        said = validated.quick(value)
+        if said is None:
+            return None
+        try:
+            brief: bytes = native([name, *said])
+            made = _Decoder(self.classes).answer(brief)
+        except Exception:  # an enum, a moment, a long integer: the thorough way spells them
+            return None
+        if not validated.alike(value, made):
+            return None
+        self.seen.add(kind)
+        return brief
 
     def _short(self, value: Any, name: bytes) -> bytes | None:
         try:

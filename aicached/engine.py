@@ -380,8 +380,10 @@ class Engine:
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
-        await self._tag(rt, call)
+        late = await self._tag(rt, call)
         entry = entry_of(call, value, self.store.now())
+        if late:  # who has come since then waits for another answer
+            call.copy = None
         if entry is None or call.stamps is None or not call.mode.stores:
             return
         if call.flight is not None and call.flight.outdated:
@@ -392,29 +394,29 @@ class Engine:
         except StoreError as error:
             self._store_failed(call, error)
 
-    async def _tag(self, rt: Runtime, call: Call) -> None:
+    async def _tag(self, rt: Runtime, call: Call) -> bool:
         """
-        Take in the stamps of the tags that the origin has added.
+        Take in the stamps of the tags that the origin has added; tell whether one was invalidated meanwhile, perhaps.
 
         They are read only now, so one that was renewed while the answer was computed would look like the one from
         before. It is told by the stamp of all tags, which was read before, and which is renewed before any other.
         """
         added = {name for name in call.current.tags if type(name) is str and name not in call.names}
         if not added or call.stamps is None or call.unreachable or not call.mode.stores:
-            return
-        keyer = call.facts.keyer
+            return False
         places = tag_keys(call.facts.namespace, added)
         try:
             stamps = await self._ask(rt, call, "stamps", places)
-            (epoch,) = await self._ask(rt, call, "get_many", (keyer.epoch,))
+            (epoch,) = await self._ask(rt, call, "get_many", (call.facts.keyer.epoch,))
         except StoreError as error:
             call.stamps = None
             self._store_failed(call, error)
-            return
-        if epoch != call.epoch:
-            call.current.skip("a tag was invalidated meanwhile")
+            return False
         call.places += places
         call.stamps += stamps
+        if epoch != call.epoch:
+            call.current.skip("outdated")
+        return bool(epoch != call.epoch)
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)

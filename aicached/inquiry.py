@@ -33,10 +33,11 @@ async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
     if entry is not None and engine.hit(call, entry) is not None:
         return explained_hit(call, entry, now)
     if call.facts.matcher is not None and call.fwd != "stale" and not call.unreachable:
+        before = call.detail
         found = await call.facts.matcher.nearest(rt, engine, call)
         if found is not None and call.entry is not None:
             return replace(explained_hit(call, call.entry, now), semantic=call.decision)
-        call.detail = None
+        call.detail = before
     try:
         recent = await _recent(engine, rt, call) if call.stamps is not None else None
     except StoreError:

@@ -42,6 +42,7 @@ class Keyed(NamedTuple):
 
     lane: Lane
     digest: bytes
+    names: tuple[str, ...]
     places: tuple[bytes, ...]
 
 
@@ -195,6 +196,12 @@ class Plan:
                 why = self._bypass(error)
         keyed = (instance, args, kwargs, scope or (), ambient.sample)
         made = self._call(wrapped, allowed, lane, digest, keyed, ambient.traces)
+        if lane is not None:
+            tagged = self._tagged(lane, instance, args, kwargs)
+            if tagged is None:
+                made.current.skip("tags raised")
+            else:
+                made.names, made.places = tagged
         made.detail = why
         return made
 
@@ -209,23 +216,22 @@ class Plan:
     ) -> Call:
         args, kwargs = keyed[1:3]
         classes = lambda: self.classes_for(args, kwargs)  # noqa: E731
-        made = Call(self.facts, wrapped, args, kwargs, mode, lane, digest, keyed, classes, traces)
-        if lane is not None and callable(self.policy.tags):
-            names = self._names(*keyed[:3])
-            if names is None:
-                made.current.skip("tags raised")
-            else:
-                made.names, made.places = names, lane.stamps + tag_keys(self.home.namespace, names)
-        return made
+        return Call(self.facts, wrapped, args, kwargs, mode, lane, digest, keyed, classes, traces)
 
-    def _names(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
-        """Return the tags that the policy has for these arguments, None where that cannot be told: nothing is kept."""
+    def _tagged(
+        self, lane: Lane, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[str, ...], tuple[bytes, ...]] | None:
+        """Return a call's tags, and the store keys of its stamps; None where ``tags=`` raises: nothing is kept."""
+        tags = self.policy.tags
+        if not callable(tags):
+            return tags, lane.stamps
         try:
             args, kwargs, _ = self.keyer.arguments(instance, args, kwargs)  # as key= and scope= get them
-            return names_of(self.policy.tags(*args, **kwargs), "tags")
+            names = names_of(tags(*args, **kwargs), "tags")
         except Exception as error:
             self.warn("tags", "%s: not stored, tags= raised %s", self.keyer.name, type(error).__name__)
             return None
+        return names, lane.stamps + tag_keys(self.home.namespace, names)
 
     def _scope(
         self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient
@@ -270,15 +276,12 @@ class Plan:
             lane, digest = self.keyer.key(instance, args, kwargs, (), 0)
         except UnkeyableArgument:
             return MISS
-        places = lane.stamps
-        if callable(self.policy.tags):
-            names = self._names(instance, args, kwargs)
-            if names is None:
-                return MISS
-            places += tag_keys(self.home.namespace, names)
-        entry = self.engine.peek(places, digest, self.facts.rules)
+        tagged = self._tagged(lane, instance, args, kwargs)
+        if tagged is None:
+            return MISS
+        entry = self.engine.peek(tagged[1], digest, self.facts.rules)
         value = MISS if entry is None else self._value(entry, args, kwargs)
-        return Keyed(lane, digest, places) if value is MISS and self.waits else value
+        return Keyed(lane, digest, *tagged) if value is MISS and self.waits else value
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a hit, and count it; `MISS` where it cannot be had."""
@@ -305,7 +308,7 @@ class Plan:
         kwargs: Mapping[str, Any],
     ) -> Outcome:
         """Answer a plain call on a store that has to be waited for: a hit without a `Call`, all else the long way."""
-        lane, digest, places = keyed
+        lane, digest, names, places = keyed
         engine, facts = self.engine, self.facts
         boarded = flight, leading = join((engine.address, digest), places)
         asked = engine.asked(digest, places, self.keyer.epoch)
@@ -324,5 +327,6 @@ class Plan:
                 abandon(flight)
                 raise
         call = self._call(wrapped, MODES["on"], lane, digest, (instance, args, kwargs, (), 0))
+        call.names, call.places = names, places
         call.boarded, call.asked, call.found = boarded, asked, found
         return await engine.fetch(rt, call)

@@ -10,9 +10,15 @@ import inspect
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+# The servers of the tests are those of the benchmarks.
+sys.path.append(str(Path(__file__).parents[1]))
 
 Chat = dict[str, Any]
 """The arguments of one call."""
@@ -103,3 +109,16 @@ def afresh(chats: list[Chat]) -> Iterator[list[Chat]]:
     text = json.dumps(chats)
     while True:
         yield json.loads(text)
+
+
+@contextmanager
+def one_cpu(pid: int) -> Iterator[None]:
+    """Put this process and *pid* on one CPU: between two, a wake-up costs more than what is measured."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(ours)})
+    os.sched_setaffinity(pid, {min(ours)})
+    yield
+    os.sched_setaffinity(0, ours)

@@ -11,8 +11,8 @@ from typing import Any
 import diskcache
 import msgpack
 import redis
-from hits import ask, by_hand, one_cpu
-from measure import Bench, Chat, chat
+from hits import ask, by_hand
+from measure import Bench, Chat, chat, one_cpu
 
 from aicached import Cache, ai_cached
 from tests.servers import RedisServer

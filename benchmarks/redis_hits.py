@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import cashews
@@ -17,11 +12,9 @@ import msgpack
 import redis
 import redis.asyncio
 from dogpile.cache import make_region
-from measure import Bench, Chat, afresh, answer, chat, json_key
+from measure import Bench, Chat, afresh, answer, chat, json_key, one_cpu
 
 from aicached import Cache, ai_cached
-
-sys.path.append(str(Path(__file__).parents[1]))
 from tests.servers import RedisServer
 
 ANSWER = answer()
@@ -97,11 +90,6 @@ class RedisHits(Bench):
         if len(CALLS) != before:
             raise SystemExit(f"{title}: {len(CALLS) - before} calls were no hits")
 
-    def misses(self, title: str, contenders: dict[str, Callable[..., Any]]) -> None:
-        fresh = itertools.count(1000)
-        batches = ([chat(next(fresh)) for _ in self.chats] for _ in itertools.count())
-        self.compare(title, contenders, batches)
-
     def _time_async(self, call: Callable[..., Any], chats: list[Chat]) -> float:
         if not self.at_once:
             return super()._time_async(call, chats)
@@ -119,7 +107,6 @@ def sync_rows(bench: RedisHits, url: str) -> None:
         cached = ai_cached(ask, cache=cache, ttl="1d")
         ours = {"aicached": cached, "dogpile": by_dogpile(url), "redis-py GET, by hand": by_hand(client)}
         bench.race("Redis, sync", ours)
-        bench.misses("Redis, sync, misses", {"aicached": cached, "redis-py GET and SET, by hand": by_hand(client)})
 
 
 def async_rows(bench: RedisHits, url: str) -> None:
@@ -144,19 +131,6 @@ def async_rows(bench: RedisHits, url: str) -> None:
     run(client.aclose())
     run(cache.aclose())
     run(near.aclose())
-
-
-@contextmanager
-def one_cpu(pid: int) -> Iterator[None]:
-    """Put this process and *pid* on one CPU: between two, a wake-up costs more than what is measured."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    ours = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(ours)})
-    os.sched_setaffinity(pid, {min(ours)})
-    yield
-    os.sched_setaffinity(0, ours)
 
 
 def main() -> None:

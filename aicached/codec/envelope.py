@@ -210,15 +210,18 @@ def _meta(packed: bytes) -> Meta:
     function, stamps, rules, seconds, usage, tags, scope, parts, arguments = items
     if (type(function), type(stamps), type(rules), type(tags), type(scope), type(parts), type(arguments)) != _META:
         raise _Unreadable
-    for tag in tags:
-        if type(tag) is not str:
-            raise _Unreadable
     if not isfinite(seconds):
         raise _Unreadable
     if usage is not None:
         items[4] = _usage(*usage)
-    items[5] = tuple(tags)
+    items[5] = _tags(tags) if tags else ()
     return Meta._make(items)
+
+
+def _tags(tags: list[Any]) -> tuple[str, ...]:
+    if not all(type(tag) is str for tag in tags):
+        raise _Unreadable
+    return tuple(tags)
 
 
 def _usage(model: Any, tokens_in: Any, tokens_out: Any, cost: Any) -> Usage:

@@ -14,7 +14,7 @@ from .guards import Pair, objections, pair_of, says_more
 from .language import Language
 from .verdict import Candidate
 
-__all__ = ["bar_of", "considered", "lowest_bar"]
+__all__ = ["bar_of", "considered", "highest_threshold", "lowest_bar"]
 
 #: What is taken off the threshold where both texts have the same words: an embedding sees too much in politeness and
 #: order.
@@ -34,6 +34,14 @@ def bar_of(pair: Pair, threshold: float) -> float:
     if says_more(pair):
         return max(threshold, _SAYS_MORE)
     return threshold if pair.more or pair.less else threshold + _SAME_WORDS
+
+
+def highest_threshold(new: str, old: str, similarity: float, language: Language | None = None) -> float | None:
+    """Return the highest threshold under which a pair is near enough; None where it is under none."""
+    pair = pair_of(new, old, language or ENGLISH)
+    if says_more(pair):
+        return similarity if similarity >= _SAYS_MORE else None
+    return similarity if pair.more or pair.less else min(1.0, similarity - _SAME_WORDS)
 
 
 def considered(

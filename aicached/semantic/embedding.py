@@ -27,6 +27,8 @@ __all__ = ["Embedder"]
 #: Vectors that are remembered in this process, and seconds that they stay in the store.
 _REMEMBERED, _KEPT = 4096, 7 * 86400.0
 _FAILURES, _PAUSE = 3, 30.0
+#: Seconds that an embedder may take to read its model.
+_LOADING = 30.0
 
 
 class Embedder:
@@ -42,6 +44,8 @@ class Embedder:
         self.embed: Any = semantic.embed
         self.timeout = semantic.timeout
         self.kept = getattr(self.embed, "kept", True)
+        #: What an embedder has to do once, however long each text may take; None when it is done.
+        self.load = getattr(self.embed, "load", None)
         self.mark = hashlib.sha256(secret + pack(["embedder", identity(self.embed)])).digest()
         self.remembered: OrderedDict[str, bytes] = OrderedDict()
         self.failures = 0
@@ -69,6 +73,9 @@ class Embedder:
         if rt.monotonic() < self.paused_until:
             return None
         try:
+            if self.load is not None:
+                await rt.apart(self.load, timeout=_LOADING)
+                self.load = None
             found = await rt.apart(self.embed, [text], timeout=self.timeout)
             data = _packed(found)
         except Exception as error:

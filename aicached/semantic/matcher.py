@@ -23,7 +23,7 @@ from ..errors import StoreError
 from ..policy import FRESH, judge
 from ..runtime import Outcome, Runtime
 from ..stores.base import Store
-from .decide import considered, lowest_bar
+from .decide import considered, highest_threshold, lowest_bar
 from .eligible import refusal
 from .embedding import Embedder
 from .english import ENGLISH
@@ -103,15 +103,15 @@ class Matcher:
             call.errors += 1
             search.decision = Decision("exact only", "the store does not answer", embed_ms=embed_ms)
             return None
-        what = "match" if outcome else "shadow" if self._would_match(search) else "no match"
+        what = "match" if outcome else "shadow" if self._would_match(search, seen) else "no match"
         chosen = call_of(seen, what)
         search.decision = Decision(what, "", chosen, tuple(seen), embed_ms, 1000 * (rt.monotonic() - embedded))
         if what != "no match":
             call.detail = str(search.decision)
         return outcome
 
-    def _would_match(self, search: Search) -> bool:
-        return self.semantic.mode == "shadow" and search.found is not None and search.found[0].passes
+    def _would_match(self, search: Search, seen: list[Candidate]) -> bool:
+        return search.found is not None and seen[-1].passes
 
     async def _judge(
         self, rt: Runtime, shelf: Shelf, call: Call, search: Search
@@ -124,7 +124,8 @@ class Matcher:
             if seen and near.similarity < floor and self.semantic.mode == "serve":
                 break  # neither it nor those behind it; the first is judged all the same, for people who ask why
             candidate = self.candidate(search.text, near)
-            if candidate.guards or (self.semantic.mode == "serve" and not candidate.passes):
+            upto = self._upto(search, near, candidate)
+            if upto is None:
                 seen.append(candidate)
                 continue
             entry = await self._entry(rt, shelf, call, near.digest)
@@ -133,12 +134,20 @@ class Matcher:
                 continue
             seen.append(candidate)
             if self.semantic.mode == "shadow":
-                search.found = candidate, entry
+                search.found = upto, entry
                 break
             outcome = shelf.hit(call, entry)
             if outcome is not None:
                 return seen, outcome
         return seen, None
+
+    def _upto(self, search: Search, near: Near, candidate: Candidate) -> float | None:
+        """Return the highest threshold under which a candidate may answer; None where it may not, as things are."""
+        if self.semantic.mode == "serve":
+            return self.semantic.threshold if candidate.passes else None
+        if candidate.guards:
+            return None
+        return highest_threshold(search.text, near.text, near.similarity, self.language)
 
     def candidate(self, text: str, near: Near) -> Candidate:
         """Return what speaks for and against a stored call."""
@@ -147,12 +156,15 @@ class Matcher:
         return considered(text, near.text, near.similarity, *values)
 
     async def _entry(self, rt: Runtime, shelf: Shelf, call: Call, digest: bytes) -> Entry | None:
-        """Return a candidate's entry where it is fresh, and stands under the stamps of this call."""
+        """Return a candidate's entry where it is fresh, and stands under this call's stamps and those of its tags."""
         assert call.lane is not None
         data, *stamps = await rt.ask(shelf.store, "get_many", (b"v" + digest, *call.lane.stamps))
         entry = shelf.opened(data, digest)
-        alive = entry is not None and entry.meta.stamps == stamps and judge(entry, shelf.store.now()) == FRESH
-        return entry if alive else None
+        if entry is None or judge(entry, shelf.store.now()) != FRESH:
+            return None
+        if tags := entry.places()[len(stamps) - 1 :]:
+            stamps += await rt.ask(shelf.store, "get_many", tags)
+        return entry if entry.meta.stamps == stamps else None
 
     async def _catch_up(self, rt: Runtime, shelf: Shelf, search: Search) -> None:
         """Read what was added to the partition since it was read last."""

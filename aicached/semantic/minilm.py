@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,13 +51,34 @@ class MiniLM:
         self.path = _folder() if path is None else Path(path)
         if not (self.path / "model.safetensors").exists():
             raise ConfigurationError(_MISSING.format("weights are"))
-        self._model: _Model | None = None
+
+    def load(self) -> None:
+        """Read the weights, 0.3 s, unless this process has done so."""
+        with _loading:
+            if self.path not in _loaded:
+                _loaded[self.path] = _Model(self.path)
 
     def __call__(self, texts: Sequence[str]) -> Any:
-        """Return an array of one unit vector for each text; the weights are read at the first call (0.3 s)."""
-        if self._model is None:
-            self._model = _Model(self.path)
-        return self._model.embed(texts)
+        """Return an array of one unit vector for each text."""
+        model = _loaded.get(self.path)
+        if model is None:
+            self.load()
+            model = _loaded[self.path]
+        return model.embed(texts)
+
+
+#: One copy of 90 MB, however many functions use it.
+_loaded: dict[Path, _Model] = {}
+_loading = threading.Lock()
+
+
+def _remake_lock() -> None:
+    global _loading
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remake_lock)
 
 
 def _folder() -> Path:

@@ -14,7 +14,7 @@ from ..entry import Entry
 from ..runtime import Outcome
 from ..stores.base import Store
 from .index import Partition
-from .verdict import Candidate, Decision
+from .verdict import Decision
 
 __all__ = ["Search", "Shelf"]
 
@@ -40,5 +40,6 @@ class Search:
         self.partition = partition
         self.vector: Any = None
         self.decision = Decision("no match")
-        #: The nearest that no guard speaks against, with its entry: what shadow mode compares the fresh answer with.
-        self.found: tuple[Candidate, Entry] | None = None
+        #: The nearest that would match under some threshold: that threshold, and the entry whose answer is compared
+        #: with the fresh one.
+        self.found: tuple[float, Entry] | None = None

@@ -112,8 +112,7 @@ async def observe(
     """Write down what a call showed whose fresh answer was just stored."""
     same = threshold = None
     if search.found is not None:
-        candidate, entry = search.found
-        threshold = candidate.similarity - (candidate.bar - float(semantic.threshold or 0))
+        threshold, entry = search.found
         same = await _same(rt, shelf, call, entry, semantic, embedder)
     usage = call.usage
     tokens, cost = (0, 0.0) if usage is None else (usage.tokens, usage.cost or 0.0)

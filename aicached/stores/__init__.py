@@ -35,7 +35,7 @@ def open_store(url: str, *, timeout: float, max_entries: int | None, max_bytes: 
     if separator and scheme == "sqlite" and len(rest) > 1 and rest.startswith("/"):
         from .sqlite import SQLiteStore
 
-        return SQLiteStore(rest[1:], timeout=timeout, **bounds)
+        return SQLiteStore(rest[1:], timeout=timeout, partition=partition, **bounds)
     if separator and scheme in ("redis", "rediss", "unix"):
         from .redis import RedisStore
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
@@ -105,7 +106,7 @@ class NearStore(Store):
         self.store = store
         self.kept = _Kept(near)
         self._listen, self._unseal = listen, unseal
-        self.swaps, self.poll = store.swaps, store.poll
+        self.swaps, self.poll, self.forgets = store.swaps, store.poll, store.forgets
         self._begin()
 
     def _begin(self) -> None:
@@ -151,8 +152,9 @@ class NearStore(Store):
         """
         if self.kept.listener is None:
             listener = self._listen()
-            listener.join(self)
-            self.kept.listener = listener
+            with suppress(RuntimeError):  # the interpreter is shutting down and starts no thread any more
+                listener.join(self)
+                self.kept.listener = listener
             return time.monotonic() + _PATIENCE
         if self._echoes:
             echoes = [self._echoes[key] for key in keys if key in self._echoes]
@@ -164,12 +166,13 @@ class NearStore(Store):
             for key in keys:
                 self._echoes.pop(key, None)
             return True
-        return self.kept.listener.tried.is_set() and not any(key in self._echoes for key in keys)
+        listener = self.kept.listener  # None where the store was closed meanwhile
+        return listener is None or (listener.tried.is_set() and not any(key in self._echoes for key in keys))
 
     def _keep(self, keys: Sequence[bytes], found: list[Any], number: int) -> list[Any]:
         """Open what was read, and keep it unless a message about it has come since change *number*."""
         opened = [self._open(key, data) for key, data in zip(keys, found, strict=True)]
-        if time.monotonic() < self.kept.listener.sure:
+        if self._hears():
             with self._lock:
                 for key, data in zip(keys, opened, strict=True):
                     if data is not None and key[0] in _TOLD and max(self._changed.get(key, 0), self._floor) <= number:
@@ -177,6 +180,10 @@ class NearStore(Store):
                 if len(self.kept._marks) > _MARKS:
                     self.kept.forget()
         return opened
+
+    def _hears(self) -> bool:
+        listener = self.kept.listener
+        return listener is not None and time.monotonic() < listener.sure
 
     def _open(self, key: bytes, data: Any) -> Any:
         if data is None or key[:1] != b"v":
@@ -215,7 +222,7 @@ class NearStore(Store):
 
     def _written(self, key: bytes) -> None:
         """Drop what this process has written over, or tried to: its own callers see that at once."""
-        if time.monotonic() < (self.kept.listener.sure if self.kept.listener else 0.0):
+        if self._hears():
             if len(self._echoes) > _REMEMBERED:
                 self._echoes.clear()
             self._echoes[key] = time.monotonic()
@@ -272,8 +279,20 @@ class NearStore(Store):
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return self.store.stamps(keys)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return self.store.read(log, since, count)
+
     def recent(self, recent: bytes) -> list[bytes]:
         return self.store.recent(recent)
+
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return self.store.read(log, since, count)
 
     def keys(self) -> list[bytes]:
         return self.store.keys()
@@ -325,8 +344,20 @@ class NearStore(Store):
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return await self.store.astamps(keys)
 
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return await self.store.aread(log, since, count)
+
     async def arecent(self, recent: bytes) -> list[bytes]:
         return await self.store.arecent(recent)
+
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return await self.store.aread(log, since, count)
 
     async def akeys(self) -> list[bytes]:
         return await self.store.akeys()

@@ -65,8 +65,10 @@ class Owed:
                     "store %s: more than %d invalidations wait for it, the oldest is lost", self._address, _MOST
                 )
             if self._courier is None:
-                self._courier = threading.Thread(target=self._deliver_some_day, name="aicached-owed", daemon=True)
-                self._courier.start()
+                courier = threading.Thread(target=self._deliver_some_day, name="aicached-owed", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is shutting down: `_deliver_all` is about to try
+                    courier.start()
+                    self._courier = courier
 
     def hide(self, keys: Sequence[bytes], found: list[Any]) -> list[Any]:
         """Return what was found without what was invalidated."""

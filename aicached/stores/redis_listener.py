@@ -68,8 +68,9 @@ class Listener:
         with self._lock:
             self._hearers.add(hearer)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="aicached-near", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="aicached-near", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def leave(self, hearer: Hearer) -> None:
         """Tell *hearer* nothing any more."""

@@ -32,8 +32,8 @@ _TOUCHES = 64  # last uses that are noted in one transaction
 _SWEEP_EVERY, _SWEEP_ROWS = 64, 256
 _STAMP_BYTES = 16
 
-_UPSERT = """insert into entry values(?, ?, ?, ?, ?, ?) on conflict(id) do update set
-    key = excluded.key, gone = excluded.gone, used = excluded.used, size = excluded.size, data = excluded.data"""
+_UPSERT = """insert into entry values(?, ?, ?, ?, ?, ?, ?) on conflict(id) do update set key = excluded.key,
+    gone = excluded.gone, used = excluded.used, size = excluded.size, part = excluded.part, data = excluded.data"""
 _MINT = _UPSERT + " where entry.key <> excluded.key or entry.gone <= ?"
 _DELETE = "delete from entry where id = ? and key = ?"
 _FETCH = "select data from entry where id = ? and key = ?"
@@ -41,7 +41,8 @@ _HEAD = f"select substr(data, 1, {HEAD}), gone from entry where id = ? and key =
 # One row, however many keys there are: this is for people who look.
 _KEYS = "select group_concat(hex(key), '') from entry where used is not null and gone > ?"
 _TOUCH = "update entry set used = ? where id = ? and used < ?"
-_OLDEST = "select id, size from entry where used is not null order by used"
+_OLDEST = "select id, size from entry where part = ? and used is not null order by used"
+_TOTAL = "select entries, bytes from total where part = ?"
 _SWEEP = f"""delete from entry where id in
     (select id from entry where gone < 9e999 and gone <= ? limit {_SWEEP_ROWS})"""
 
@@ -75,8 +76,9 @@ class SQLiteStore(Store):
 
     Args:
         path: of the file; relative to the present working directory.
-        max_bytes: bound on the lengths of all values together; None = no bound.
+        max_bytes: bound on the lengths of all values of the partition together; None = no bound.
         max_entries: bound on the number of values; None = no bound.
+        partition: 32 bytes that stand for the part of the file that the bounds are about.
         timeout: seconds that a write, or opening the file, waits for other processes.
     """
 
@@ -90,6 +92,7 @@ class SQLiteStore(Store):
         *,
         max_bytes: int | None = None,
         max_entries: int | None = None,
+        partition: bytes = bytes(32),
         timeout: float = 0.25,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -97,6 +100,7 @@ class SQLiteStore(Store):
         self._file = SQLiteFile(path, timeout)
         self.path = self._file.path
         self.max_bytes, self.max_entries = max_bytes, max_entries
+        self._part = int.from_bytes(partition[:8], "big", signed=True)
         self._bounded = max_bytes is not None or max_entries is not None
         self._touched: dict[int, float] = {}  # last uses that are not in the file yet
         self._noted: dict[int, float] = {}  # when a last use was noted
@@ -190,7 +194,7 @@ class SQLiteStore(Store):
         if used is not None and self.max_bytes is not None and len(data) > self.max_bytes:
             run(_DELETE, (number, key))
         else:
-            run(_UPSERT, (number, key, gone, used, len(data), data))
+            run(_UPSERT, (number, key, gone, used, len(data), self._part, data))
         if used is not None and self._bounded:
             self._noted.pop(number, None)
             self._shrink(run)
@@ -244,7 +248,7 @@ class SQLiteStore(Store):
     def _mint(self, keys: Sequence[bytes]) -> None:
         with self._file.transaction() as run:
             for key in keys:
-                fresh = (_number(key), key, math.inf, None, _STAMP_BYTES, os.urandom(_STAMP_BYTES))
+                fresh = (_number(key), key, math.inf, None, _STAMP_BYTES, self._part, os.urandom(_STAMP_BYTES))
                 run(_MINT, (*fresh, self.clock()))
 
     def _tick(self, now: float) -> float:
@@ -285,10 +289,10 @@ class SQLiteStore(Store):
 
     def _shrink(self, run: Run) -> None:
         self._settle(run)
-        entries, size = run("select entries, bytes from total").fetchone()
+        entries, size = run(_TOTAL, (self._part,)).fetchone() or (0, 0)
         victims: list[int] = []
         if self._crowded(entries, size):
-            for number, length in run(_OLDEST):
+            for number, length in run(_OLDEST, (self._part,)):
                 victims.append(number)
                 entries, size = entries - 1, size - length
                 if not self._crowded(entries, size):

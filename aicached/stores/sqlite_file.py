@@ -24,28 +24,31 @@ __all__ = ["Run", "SQLiteFile"]
 Run: TypeAlias = Callable[..., sqlite3.Cursor]
 
 _READ_PATIENCE = 0.05
-_FORMAT = 1
+_FORMAT = 2
+#: Of formats from before, which are emptied: it is a cache.
+_OLD = {1: "drop table if exists entry; drop table if exists total;"}
 
-# `used` is null where the bounds do not count. The totals are kept by triggers, so they hold for all processes alike
-# and a write need not count rows.
+# `used` is null where the bounds do not count. The totals of each part are kept by triggers, so they hold for all
+# processes alike and a write need not count rows.
 _SCHEMA = """
 create table if not exists entry(
-    id integer primary key, key blob not null, gone real not null, used real, size integer not null, data blob not null
+    id integer primary key, key blob not null, gone real not null, used real, size integer not null,
+    part integer not null, data blob not null
 );
-create index if not exists entry_used on entry(used, size) where used is not null;
+create index if not exists entry_used on entry(part, used, size) where used is not null;
 create index if not exists entry_gone on entry(gone) where gone < 9e999;
-create table if not exists total(id integer primary key, entries integer not null, bytes integer not null);
-insert or ignore into total values(1, 0, 0);
+create table if not exists total(part integer primary key, entries integer not null, bytes integer not null);
 create trigger if not exists entry_added after insert on entry when new.used is not null begin
-    update total set entries = entries + 1, bytes = bytes + new.size;
+    insert into total values(new.part, 1, new.size)
+        on conflict(part) do update set entries = entries + 1, bytes = bytes + excluded.bytes;
 end;
 create trigger if not exists entry_removed after delete on entry when old.used is not null begin
-    update total set entries = entries - 1, bytes = bytes - old.size;
+    update total set entries = entries - 1, bytes = bytes - old.size where part = old.part;
 end;
-create trigger if not exists entry_changed after update of size on entry begin
-    update total set
-        entries = entries + (new.used is not null) - (old.used is not null),
-        bytes = bytes + (new.used is not null) * new.size - (old.used is not null) * old.size;
+create trigger if not exists entry_changed after update of size, part on entry begin
+    update total set entries = entries - 1, bytes = bytes - old.size where part = old.part and old.used is not null;
+    insert into total select new.part, 1, new.size where new.used is not null
+        on conflict(part) do update set entries = entries + 1, bytes = bytes + excluded.bytes;
 end;
 """
 
@@ -248,9 +251,11 @@ def _create(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, patience: float) -> None:
     (version,) = connection.execute("pragma user_version").fetchone()
-    if version == 0:
+    if version == 0 or version in _OLD:
         connection.execute("pragma journal_mode = wal")
-        connection.executescript(f"begin immediate; {_SCHEMA} pragma user_version = {_FORMAT}; commit;")
+        connection.executescript(
+            f"begin immediate; {_OLD.get(version, '')} {_SCHEMA} pragma user_version = {_FORMAT}; commit;"
+        )
     elif version != _FORMAT:
         raise sqlite3.DatabaseError(f"the file has format {version}, not {_FORMAT}")
     connection.execute("pragma synchronous = normal")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 
 from aicached import Cache, ConfigurationError, StoreError, ai_cached, scope
@@ -22,7 +20,6 @@ def cache(request, tmp_path):
         made = Cache(request.getfixturevalue("redis_url"), timeout=5, max_entries=bound)
     yield made
     made.close()
-    gc.collect()
 
 
 def purged(cache, colour, run, **which):

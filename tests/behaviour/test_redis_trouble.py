@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
 import threading
@@ -44,12 +43,6 @@ def client(own_redis: RedisServer) -> Iterator[Any]:
 @pytest.fixture
 def told(caplog) -> Callable[[], list[str]]:
     return lambda: [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.mark.parametrize("near", [False, True])
@@ -230,4 +223,3 @@ def test_a_minute_of_chaos(far, request):
     until(lambda: not cache.engine.store.owed.debts, 10)
     cache.close()
     until(lambda: threading.active_count() <= threads + 1, 10)
-    gc.collect()

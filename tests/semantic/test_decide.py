@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aicached.semantic.decide import bar_of, considered, lowest_bar
+from aicached.semantic.decide import bar_of, considered, highest_threshold, lowest_bar
 from aicached.semantic.guards import pair_of
 from aicached.semantic.options import GUARD_NAMES
 
@@ -63,3 +63,18 @@ def test_what_is_near_enough_passes_where_no_guard_speaks():
     assert considered(new, old, 0.73, 0.8, GUARD_NAMES, None).passes
     assert not considered(new, old, 0.71, 0.8, GUARD_NAMES, None).passes
     assert not considered(new, "How do I not reset my password?", 0.99, 0.8, GUARD_NAMES, None).passes
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("How do I reset my password?", "password reset, how?"),
+        ("Is it safe to eat eggs?", "Is it safe to eat raw eggs?"),
+        ("Is coffee bad for you?", "Is drinking coffee unhealthy?"),
+    ],
+)
+@pytest.mark.parametrize("similarity", [0.5, 0.85, 0.95, 0.97, 1.0])
+def test_the_highest_threshold_is_the_last_under_which_a_pair_passes(new, old, similarity):
+    upto = highest_threshold(new, old, similarity)
+    passing = [step / 100 for step in range(1, 101) if similarity >= bar_of(pair_of(new, old), step / 100) - 1e-9]
+    assert (max(passing) if passing else None) == (None if upto is None else pytest.approx(upto))

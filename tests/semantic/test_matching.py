@@ -9,7 +9,7 @@ import pytest
 
 from aicached import Cache, ConfigurationError, Semantic, ai_cached, mode, sample, scope, trace
 from aicached.errors import StoreUnavailable
-from aicached.semantic import Candidate, Decision
+from aicached.semantic import Candidate, Decision, matcher
 from aicached.stores.memory import MemoryStore
 from aicached.stores.redis import RedisStore
 from aicached.stores.sqlite import SQLiteStore
@@ -243,6 +243,22 @@ def test_another_process_sees_a_new_entry_within_a_second(
         assert before == model.calls
 
 
+def test_the_near_tier_and_plain_redis_share_near_matches(redis_url, model, colour, semantic, run, monkeypatch):
+    monkeypatch.setattr(matcher, "_STALE_AFTER", 0.0)
+    with Cache(redis_url, near=True) as near, Cache(redis_url) as plain:
+        one, other = (
+            ai_cached(model.function(colour), cache=cache, semantic=semantic(), version=1) for cache in (near, plain)
+        )
+        for here, there, text, again in (
+            (one, other, FIRST, AGAIN),
+            (other, one, "How do I peel a ripe mango?", "peel ripe mango, how?"),
+        ):
+            run(here(text))
+            before = model.calls
+            assert text == run(there(again)) == run(here(again))
+            assert before == model.calls
+
+
 def test_many_callers_of_near_questions_agree(semantic, run):
     model = ScriptedModel()
     ask = ai_cached(model.function("sync"), cache=Cache(MemoryStore()), semantic=semantic())
@@ -289,6 +305,24 @@ def test_an_embedder_that_hangs_costs_its_timeout_and_is_left_alone(cached, sema
         assert 3 == ask.cache_info().errors
     finally:
         gate.set()
+
+
+def test_reading_a_model_may_take_longer_than_a_text(cached, semantic, bag, model, run):
+    class Heavy:
+        identity = "heavy"
+        ready = False
+
+        def load(self):
+            threading.Event().wait(0.3)
+            self.ready = True
+
+        def __call__(self, texts):
+            assert self.ready
+            return bag(texts)
+
+    ask = cached(semantic=semantic(embed=Heavy(), timeout=0.1))
+    assert [FIRST, FIRST] == [run(ask(FIRST)), run(ask(AGAIN))]
+    assert 0 == ask.cache_info().errors
 
 
 @pytest.mark.parametrize("vector", [[], [0.0, 0.0], [float("nan"), 1.0], [[1.0]], "text"])
@@ -450,3 +484,13 @@ def test_methods_and_partials_match_too(any_cache, semantic, run):
     one, other = Bot("one"), Bot("other")
     assert [FIRST, FIRST, AGAIN] == [one.ask(FIRST), one.ask(AGAIN), other.ask(AGAIN)]
     assert AGAIN == one.ask(AGAIN, tone="rude")
+
+
+def test_a_match_whose_tag_was_invalidated_is_none(cached, any_cache, model, run):
+    ask = cached(tags=lambda prompt, **_: ["all", f"about {prompt}"])
+    assert [FIRST, FIRST] == [run(ask(FIRST)), run(ask(AGAIN))]
+    any_cache.invalidate_tags(f"about {AGAIN}")
+    assert FIRST == run(ask(AGAIN))
+    any_cache.invalidate_tags(f"about {FIRST}")
+    assert AGAIN == run(ask(AGAIN))
+    assert 2 == model.calls

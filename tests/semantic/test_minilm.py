@@ -65,3 +65,14 @@ def test_nothing_heavy_is_imported_with_aicached():
 
 def test_torch_is_never_imported(minilm):
     assert "torch" not in sys.modules
+
+
+def test_the_weights_are_read_once_however_many_functions_use_them(minilm):
+    from aicached.semantic import minilm as module
+
+    before = module._loaded[minilm.path]
+    other = MiniLM()
+    other.load()
+    other(["text"])
+    assert before is module._loaded[other.path]
+    assert 1 == len([path for path in module._loaded if path == other.path])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -50,9 +49,8 @@ FORGET: dict[str, tuple[Callable[[Any, Cache], Any], Callable[[Any, Cache], Any]
 
 
 @pytest.fixture
-def store() -> Iterator[FlakyStore]:
-    yield FlakyStore(MemoryStore())
-    gc.collect()
+def store() -> FlakyStore:
+    return FlakyStore(MemoryStore())
 
 
 @pytest.mark.parametrize("what", list(FORGET))
@@ -73,7 +71,6 @@ def test_what_was_forgotten_while_the_server_hung_is_forgotten_by_all_when_it_is
     assert run(ask("hi")) == run(elsewhere("hi")) != first
     for cache in (here, there):
         cache.close()
-    gc.collect()
 
 
 def test_a_server_that_may_not_write_gets_them_when_it_may(own_redis: RedisServer, colour, run):
@@ -89,7 +86,6 @@ def test_a_server_that_may_not_write_gets_them_when_it_may(own_redis: RedisServe
         until(lambda: not client.keys("ac1:v:*"))
     until(lambda: not cache.engine.store.owed.debts)
     cache.close()
-    gc.collect()
 
 
 def test_a_server_that_is_full_still_forgets(colour, run):
@@ -103,7 +99,6 @@ def test_a_server_that_is_full_still_forgets(colour, run):
             assert run(ask.cache_contains("hi")) is False
             assert not cache.engine.store.owed.debts
         cache.close()
-        gc.collect()
 
 
 def test_the_last_one_per_key_is_kept(store):

@@ -80,7 +80,6 @@ def bounded(redis_url: str, colour: str) -> Iterator[Any]:
     yield make
     for each in made:
         each.close()
-    gc.collect()
 
 
 def test_as_many_stay_as_may(bounded, client):
@@ -218,7 +217,6 @@ def test_a_cache_is_within_five_percent_of_its_bound(bound, redis_url, client, c
     (most,) = bound.values()
     assert 0.95 * most <= measured <= most
     cache.close()
-    gc.collect()
 
 
 def test_near_hits_keep_an_entry_in_the_far_store(redis_url, client):
@@ -251,4 +249,3 @@ def test_a_server_that_does_not_let_it_count_breaks_no_call(own_redis, colour, r
     assert [1, 1, 2, 2] == [run(ask(n)) for n in (1, 1, 2, 2)]
     assert (2, 2) == ask.cache_info()[:2]
     cache.close()
-    gc.collect()

@@ -641,3 +641,39 @@ class TestProcesses:
         assert [b"parent", b"before", b"after"] == store.get_many([value(1), value(2), value(3)])
         store.close()
         assert sound(path)
+
+
+class TestPartitions:
+    def test_each_has_bounds_of_its_own(self, path: Path) -> None:
+        stores = [SQLiteStore(path, max_entries=bound, partition=bytes([bound or 1]) * 32) for bound in (5, None, 3)]
+        for store, first in zip(stores, (0, 100, 200), strict=True):
+            for n in range(10):
+                store.set(value(first + n), b"x", None)
+        there = [sum(stores[0].get(value(first + n)) is not None for n in range(10)) for first in (0, 100, 200)]
+        assert [5, 10, 3] == there
+        for store in stores:
+            store.close()
+
+    def test_a_value_that_changes_its_partition_counts_in_the_new_one_alone(self, path: Path) -> None:
+        one, other = (SQLiteStore(path, max_entries=2, partition=bytes([n]) * 32) for n in (1, 2))
+        for n in range(2):
+            one.set(value(n), b"x", None)
+            other.set(value(n), b"y", None)
+        one.set(value(2), b"x", None)
+        one.set(value(3), b"x", None)
+        assert [b"y", b"y", b"x", b"x"] == one.get_many([value(n) for n in range(4)])
+        one.close()
+        other.close()
+
+    def test_a_file_of_the_first_format_is_emptied(self, path: Path) -> None:
+        path.parent.mkdir()
+        connection = sqlite3.connect(path)
+        connection.executescript(
+            "create table entry(id integer primary key, key blob); create table total(id integer primary key);"
+            "insert into total values(1); pragma user_version = 1;"
+        )
+        connection.close()
+        store = SQLiteStore(path, max_entries=2)
+        store.set(value(1), b"x", None)
+        assert b"x" == store.get(value(1))
+        store.close()

@@ -16,7 +16,21 @@ import openai
 from openai.types.chat import ChatCompletion
 from typing_extensions import assert_type
 
-from aicached import Cache, CacheInfo, Semantic, Usage, ai_cached, args, current_call, mode, patch, sample, scope, trace
+from aicached import (
+    Cache,
+    CacheInfo,
+    Near,
+    Semantic,
+    Usage,
+    ai_cached,
+    args,
+    current_call,
+    mode,
+    patch,
+    sample,
+    scope,
+    trace,
+)
 from aicached.typing import AsyncCached, Cached
 
 cache = Cache("memory://", ttl="1d", trust=["tests"], prices={"small": (3.0, 15.0)})
@@ -231,12 +245,18 @@ def surroundings() -> None:
     call.skip("why")
     with patch("json:dumps", ttl="1d") as patched:
         patched.undo()
+    Cache("redis://localhost", near=True, max_entries=10)
+    Cache("redis://localhost", near=Near(entries=10, bytes=1000))
     with Cache() as inner:
         inner.clear("tenant")
+        inner.invalidate_tags("a", "b")
+        assert_type(inner.purge(scope="tenant", older_than="30d"), int)
         inner.call(plain, "hi")
 
 
 async def asurroundings() -> None:
     async with Cache() as inner:
         await inner.aclear()
+        await inner.ainvalidate_tags("a")
+        assert_type(await inner.apurge(), int)
         await inner.aclose()

@@ -288,12 +288,6 @@ class NearStore(Store):
     def recent(self, recent: bytes) -> list[bytes]:
         return self.store.recent(recent)
 
-    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
-        self.store.append(log, data, lifetime, limit)
-
-    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
-        return self.store.read(log, since, count)
-
     def keys(self) -> list[bytes]:
         return self.store.keys()
 
@@ -352,12 +346,6 @@ class NearStore(Store):
 
     async def arecent(self, recent: bytes) -> list[bytes]:
         return await self.store.arecent(recent)
-
-    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
-        await self.store.aappend(log, data, lifetime, limit)
-
-    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
-        return await self.store.aread(log, since, count)
 
     async def akeys(self) -> list[bytes]:
         return await self.store.akeys()

@@ -83,6 +83,7 @@ class Facts:
         rules: digest of what decides whether a value is kept.
         streak: watches misses that follow one another.
         matcher: finds near matches; None without ``semantic=``.
+        streams: does it return a stream, whatever its arguments?
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
     """
 
@@ -100,6 +101,7 @@ class Facts:
     rules: bytes
     streak: Streak
     matcher: Any = None
+    streams: bool = False
     verified: set[type] = field(default_factory=set)
 
 
@@ -249,6 +251,11 @@ class Call:
     def classes_of(self, entry: Entry) -> Classes:
         """Return what may be made when *entry* is decoded, without putting it together where it holds no objects."""
         return self.allowed() if holds_objects(entry.payload) else NONE
+
+    @property
+    def streams(self) -> bool:
+        """Will the answer be a stream, as far as that can be told before it is there?"""
+        return self.facts.streams or self.kwargs.get("stream") is True
 
     @property
     def key(self) -> bytes:

@@ -28,7 +28,9 @@ _ROUNDS = 5
 Ask = Callable[..., Awaitable[Any]]
 
 
-async def claim(ask: Ask, lease: Lease, now: float, *, overrule: bool = False, refresh: bool = False) -> bytes:
+async def claim(
+    ask: Ask, lease: Lease, now: float, *, overrule: bool = False, refresh: bool = False, beside: bool = False
+) -> bytes:
     """
     Try to get the right to compute.
 
@@ -36,6 +38,7 @@ async def claim(ask: Ask, lease: Lease, now: float, *, overrule: bool = False, r
         now: the monotonic time in seconds.
         overrule: take it from the rival that was there the last time.
         refresh: take it from anybody, whatever is stored.
+        beside: leave it to the rival, and compute beside him: who ends first commits.
 
     Returns:
         `MINE`; `HELD`, and the rival is on the lease; `PASS`: compute without waiting or holding others back;
@@ -51,6 +54,9 @@ async def claim(ask: Ask, lease: Lease, now: float, *, overrule: bool = False, r
         if not refresh and version_of(value.data) != lease.seen:
             return FOUND
         lease.seen = version_of(value.data)
+        if beside and standing(held, lease.token) == HELD:
+            lease.word, lease.generation = held.data, generation.data
+            return PASS
         met = _met(lease, held, generation, overrule, refresh)
         if met is not None:
             return met

@@ -13,8 +13,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from .call import Call
-from .codec.values import Undecodable, decode
-from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, behind, clone, deputize, join, land
+from .codec.values import Undecodable
+from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, behind, clone, deputize, join, land, retire
+from .keeping import value_of
+from .recording import Recording
 from .runtime import Outcome, Runtime
 
 __all__ = ["Steps", "fly", "patience"]
@@ -57,7 +59,12 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
         if landing is None and deputize(flight, rt.monotonic(), patience(call)):
             call.deputy = True
             return await _compute(call, flight, steps)
-        if landing is not None and landing is not ABANDONED:
+        if landing is not None and landing.kind == "stream":
+            if (seat := landing.content.attach()) is not None:
+                call.collapsed = True
+                return True, seat
+            retire(flight)  # it is over, or its beginning is gone
+        elif landing is not None and landing is not ABANDONED:
             return await _arrive(call, landing, steps)
 
 
@@ -86,6 +93,10 @@ async def _joined(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outc
     """Take the answer of a refresh that runs behind, of the entry that this call found expired; None: there is none."""
     there, _ = join(behind(flight.key), (), lead=False) if call.mode.reads else (None, False)
     landing = await rt.wait(there, patience(call)) if there is not None else None
+    if landing is not None and landing.kind == "stream" and (seat := landing.content.attach()) is not None:
+        call.collapsed = True
+        land(flight, landing)
+        return True, seat
     if landing is None or landing.kind != "entry":
         return None
     outcome = await _arrive(call, landing, steps)
@@ -106,6 +117,8 @@ def _landing(call: Call, outcome: Outcome) -> Landing:
         return EMPTY
     if not ok:
         return Landing("error", value)
+    if isinstance(value, Recording):
+        return Landing("stream", value)
     entry = call.copy or call.entry  # of its own making, or found
     return EMPTY if entry is None else Landing("entry", entry, hit=call.hit, stale=call.stale)
 
@@ -118,7 +131,7 @@ async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
     if landing.kind == "entry":
         entry = landing.content
         with suppress(Undecodable):
-            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
+            value = value_of(call, entry)
             call.entry, call.hit, call.stale, call.usage = entry, landing.hit, landing.stale, entry.meta.usage
             return True, value
     call.collapsed, call.flight = False, None

@@ -23,7 +23,7 @@ from .errors import ConfigurationError, UnkeyableArgument
 from .inquiry import explain
 from .plan import Plan
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
-from .site import Site, check_decorable, declared_options, finish
+from .site import Site, check_decorable, declared_options, given
 from .status import CacheInfo
 from .typing import AsyncCached, Cached, Decorator
 from .warming import map_over, warm
@@ -155,7 +155,7 @@ class _Methods(_Wrapper):
         async def story(rt: Runtime) -> Any:
             outcomes = await rt.together([answer(rt, *each) for each in made])
             failed = next((outcome for outcome in outcomes if not outcome[0]), None)
-            return failed or (True, [value for _, value in outcomes])
+            return failed or (True, [given(outcome) for outcome in outcomes])
 
         return self._self_finished(story)
 
@@ -184,10 +184,10 @@ class _Methods(_Wrapper):
 
     def _self_finished(self, story: Callable[[Runtime], Coroutine[Any, Any, Any]]) -> Any:
         if self._self_site.colour == "sync":
-            return finish(drive(story(BLOCKING)))
+            return given(drive(story(BLOCKING)))
 
         async def finished() -> Any:
-            return finish(await story(ASYNCIO))
+            return given(await story(ASYNCIO))
 
         return finished()
 
@@ -321,6 +321,9 @@ def ai_cached(function: Any = None, /, *, cache: Any = None, **options: Any) -> 
         usage: answer -> `Usage`, for answers whose shape is not known.
         coalesce: share one computation among all callers of a key, in all processes; False: each computes.
         max_compute: seconds after which a computation no longer holds others back.
+        on_abandon: ``"drop"``: a stream that nobody reads any more is closed; ``"finish"``: it is recorded to its end.
+        stream_wait: how long a stream that another process receives is waited for: seconds, a timedelta, a string.
+        replay_delay: seconds between two chunks of a replayed stream; 0 = as fast as they are read.
         colour: ``"sync"`` or ``"async"``, where it cannot be seen.
         mode: overrules `mode` and ``AICACHED_MODE`` for this function.
         semantic: a `Semantic`: after an exact miss, the answer to a call whose text means the same; None = exact only.

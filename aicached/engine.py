@@ -18,20 +18,21 @@ from contextvars import Token
 from functools import partial
 from typing import Any
 
-from . import claims
+from . import claims, streams
 from .call import Call, spend
 from .codec.envelope import Codec
-from .codec.values import Undecodable, decode
+from .codec.values import Undecodable
 from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry
 from .errors import StoreError, WriteRefused
 from .flight import abandon, cancel_joins
 from .holdoff import HoldOffs
-from .keeping import entry_of, measure, note, objection
+from .keeping import entry_of, measure, note, objection, stream_entry, value_of
 from .keys.keyer import tag_keys
 from .lease import MINE, OUTAGE, PASS, version_of
 from .policy import FRESH, judge, rescues, revalidates
+from .recording import ENDED, FAILED, LEFT, Recording
 from .refreshes import REFRESHES
 from .renewal import RENEWALS
 from .retry import transient
@@ -97,7 +98,7 @@ class Engine:
         entry = self.opened(data, digest)
         if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
-        return entry
+        return entry if entry.kind == "value" else None
 
     # The story ---------------------------------------------------------------------------------------------------
 
@@ -105,10 +106,15 @@ class Engine:
         """Answer a call from the store, or from the origin."""
         started = rt.monotonic()
         outcome = await self._answer(rt, call)
+        if isinstance(outcome[1], Recording):  # counted when it is over
+            return True, outcome[1].attach(first=True)
+        self._count(rt, call, started, outcome)
+        return outcome
+
+    def _count(self, rt: Runtime, call: Call, started: float, outcome: Outcome) -> None:
         call.count(hit=call.hit)
         if call.traces or call.facts.hooks:
             self._publish(call, rt.monotonic() - started, None if outcome[0] else outcome[1])
-        return outcome
 
     async def _answer(self, rt: Runtime, call: Call) -> Outcome:
         if call.lane is None or call.mode.calls_only:
@@ -194,7 +200,7 @@ class Engine:
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
         try:
-            value = entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
+            value = value_of(call, entry)
         except Undecodable as error:
             call.detail = f"undecodable: {error}"
             call.errors += 1
@@ -263,6 +269,9 @@ class Engine:
         """Ask the origin, keep what it answers; where it fails, a stale answer may do."""
         outcome = await self._origin(rt, call)
         ok, value = outcome
+        if isinstance(value, Recording):  # `stream_over` does the rest, when it is
+            self.holdoffs.end(call.digest)
+            return outcome
         down = not ok and (call.behind or (self._rescues(call) and transient(value)))
         if ok:
             self.holdoffs.end(call.digest)
@@ -307,6 +316,8 @@ class Engine:
     async def _refresh(self, rt: Runtime, call: Call) -> None:
         """Compute again what somebody was served stale."""
         ok, value = await fly(rt, call, self.address, Steps(_nothing, partial(self._load, rt, call)))
+        if isinstance(value, Recording):
+            ok, value = await streams.to_the_end(value)
         counts = call.facts.counts
         spend(counts, call.origin_seconds, call.usage)
         counts.stored += call.stored
@@ -357,7 +368,8 @@ class Engine:
         async def attempt() -> Outcome:
             if call.lane is not None and (call.mode.stores or call.flight is not None) and not call.changed:
                 call.changed = _changed(call)
-            return await rt.call(call.function, call.args, call.kwargs)
+            outcome = await rt.call(call.function, call.args, call.kwargs)
+            return await self._streamed(rt, call, outcome) if outcome[0] else outcome
 
         option, longest = call.facts.policy.retry, call.facts.policy.max_compute
         if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
@@ -375,6 +387,34 @@ class Engine:
             return ok, value
         return await rt.again(option, value, attempt, longest - (rt.monotonic() - started))
 
+    async def _streamed(self, rt: Runtime, call: Call, outcome: Outcome) -> Outcome:
+        """Begin to record what the origin has returned, where it is a stream that somebody else may want."""
+        source = streams.source_of(outcome[1]) if call.lane is not None else None
+        if source is None or not (call.mode.stores or call.flight is not None):
+            return outcome
+        if source.asynchronous and rt.blocking:
+            call.current.skip("awaitable")
+            call.facts.warn("colour", "%s returned an async stream, not cached: say colour='async'", call.facts.name)
+            return outcome
+        return await streams.begin(self, call, source)
+
+    async def stream_over(self, rt: Runtime, call: Call, recording: Recording) -> None:
+        """Keep a tape if the rules allow it, and count the call; whatever goes wrong is a word in the status."""
+        failed = recording.state == FAILED
+        if recording.state == ENDED:
+            await self._tag(rt, call)
+            await self._store(rt, call, stream_entry(call, recording.tape, recording.payload, self.store.now()))
+        if recording.state == LEFT:
+            call.detail = "abandoned"
+            if call.lease is not None:
+                RENEWALS.give_up(call.lease)
+        else:
+            await self._give_back(rt, call, failed=failed, down=False)
+        if not call.behind:
+            self._count(rt, call, rt.monotonic() - call.origin_seconds, (not failed, recording.error))
+        elif failed:
+            self.holdoffs.begin(call.digest, self.store.now())
+
     # Keeping the answer ------------------------------------------------------------------------------------------
 
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
@@ -384,6 +424,9 @@ class Engine:
         entry = entry_of(call, value, self.store.now())
         if late:  # who has come since then waits for another answer
             call.copy = None
+        await self._store(rt, call, entry)
+
+    async def _store(self, rt: Runtime, call: Call, entry: Entry | None) -> None:
         if entry is None or call.stamps is None or not call.mode.stores:
             return
         if call.flight is not None and call.flight.outdated:
@@ -463,7 +506,12 @@ class Engine:
             call.lease, call.ordered = new_lease(rt, self.store, call), True
         await self._mint(rt, call)
         note(call)
-        await self.keep(rt, call, value)
+        if call.streams:
+            tape = streams.tape_of(call, value)
+            payload = partial(tape.payload, "stream", None, asynchronous=not rt.blocking)
+            await self._store(rt, call, stream_entry(call, tape, payload, self.store.now()))
+        else:
+            await self.keep(rt, call, value)
         call.facts.counts.errors += call.errors
         return call.stored
 

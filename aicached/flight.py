@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -33,6 +34,7 @@ __all__ = [
     "join",
     "land",
     "leave",
+    "retire",
 ]
 
 Key = tuple[str, bytes]
@@ -44,7 +46,8 @@ class Landing(NamedTuple):
 
     Args:
         kind: ``"entry"`` (content: an Entry whose payload each waiter decodes), ``"error"`` (content: the exception),
-            ``"empty"`` (each waiter computes for himself) or ``"abandoned"`` (one of the waiters leads).
+            ``"stream"`` (content: a recording, to be joined until it is over), ``"empty"`` (each waiter computes for
+            himself) or ``"abandoned"`` (one of the waiters leads).
         content: see *kind*.
         hit: was it answered from the store?
         stale: with what is no longer fresh?
@@ -79,6 +82,7 @@ class Flight:
         "outdated",
         "stamps",
         "stop",
+        "streaming",
         "waits_for",
         "wakes",
     )
@@ -90,6 +94,8 @@ class Flight:
         #: A refresh or an invalidation has come since: its answer is its callers', and is not stored.
         self.outdated = False
         self.landing: Landing | None = None
+        #: It has landed with a stream that is still being received: who comes joins that.
+        self.streaming = False
         self.wakes: list[Callable[[], None]] = []
         self.aboard = 1
         #: Flights that somebody waits for who leads this one.
@@ -109,6 +115,8 @@ class Flight:
 LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("aicached.leading", default=())
 
 _table: dict[Key, Flight] = {}
+#: Streams that are over, noted where the lock could not be taken: by a finalizer that runs under it, for one.
+_retired: deque[Flight] = deque()
 _lock = threading.Lock()
 
 
@@ -143,8 +151,9 @@ def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: boo
         ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing;
         ``(None, False)`` where there is none and none was begun.
     """
-    mine = [flight for flight in LEADING.get() if flight.landing is None]
+    mine = [flight for flight in LEADING.get() if flight.landing is None or flight.streaming]
     with _lock:
+        _read_notes()
         there = _table.get(key)
         if there is not None and not there.gone and (there.newest or not newest):
             if any(_reaches(there, each) for each in mine):
@@ -213,7 +222,12 @@ def land(flight: Flight, landing: Landing) -> None:
         if flight.landing is not None:
             return
         flight.landing = landing
-        _remove(flight)
+        # What was joined elsewhere is another flight's, which ends with it.
+        flight.streaming = (
+            landing.kind == "stream" and landing.content.flight is flight and landing.content.state == "running"
+        )
+        if not flight.streaming:
+            _remove(flight)
         wakes, flight.wakes = flight.wakes, []
     for wake in wakes:
         wake()
@@ -222,6 +236,24 @@ def land(flight: Flight, landing: Landing) -> None:
 def abandon(flight: Flight) -> None:
     """End a flight whose leader is gone: a waiter leads."""
     land(flight, ABANDONED)
+
+
+def retire(flight: Flight) -> None:
+    """Let nobody join a stream any more; called by finalizers too, so it waits for nothing."""
+    _retired.append(flight)
+    while _retired and _lock.acquire(blocking=False):
+        try:
+            _read_notes()
+        finally:
+            _lock.release()
+
+
+def _read_notes() -> None:
+    while _retired:
+        flight = _retired.popleft()
+        flight.streaming = False
+        if flight.landing is not None:
+            _remove(flight)
 
 
 def cancel_joins(*, key: Key | None = None, stamp: bytes | None = None) -> None:

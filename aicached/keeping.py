@@ -10,13 +10,15 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import msgpack
 
+from . import providers
 from .call import MISSES, Call
+from .codec.classes import Classes
 from .codec.envelope import new_version
 from .codec.values import IMMUTABLE, Undecodable, decode, encode
 from .entry import Entry, Meta
@@ -25,8 +27,9 @@ from .keys.keyer import WORDS
 from .policy import jittered
 from .savings import usage_of
 from .status import Usage
+from .tape import Replay, Tape, rewound
 
-__all__ = ["entry_of", "measure", "note", "objection"]
+__all__ = ["entry_of", "measure", "note", "objection", "payload_of", "stream_entry", "value_of"]
 
 
 def note(call: Call) -> None:
@@ -66,10 +69,16 @@ def _in_numbers(usage: Usage | None) -> Usage | None:
     return Usage(model, int(usage.tokens_in), int(usage.tokens_out), cost)
 
 
-def entry_of(call: Call, value: Any, now: float) -> Entry | None:
-    """Return what to store; None, and the reason on the call, where the rules say no."""
+def entry_of(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None = None) -> Entry | None:
+    """
+    Return what to store; None, and the reason on the call, where the rules say no.
+
+    Args:
+        value: the answer; of a stream, the list of its chunks.
+        tape: () -> the payload of a stream.
+    """
     try:
-        return _entry(call, value, now)
+        return _entry(call, value, now, tape)
     except UnstorableValue as error:
         call.refuse("unstorable")
         call.facts.warn("unstorable", "%s: not stored, %s", call.facts.name, error)
@@ -79,10 +88,10 @@ def entry_of(call: Call, value: Any, now: float) -> Entry | None:
     return None
 
 
-def _entry(call: Call, value: Any, now: float) -> Entry | None:
+def _entry(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> Entry | None:
     why = _refusal(call, value) if call.mode.stores else None
     try:
-        why = _share(call, value, now) or why
+        why = _share(call, value, now, tape) or why
     except UnstorableValue:
         if why is None:
             raise
@@ -96,15 +105,16 @@ def _entry(call: Call, value: Any, now: float) -> Entry | None:
         call.refuse("ttl=0")
         return None
     made = call.copy
-    return Entry(made.version, now, ttl, windows, "value", _meta(call), made.payload, made.whole)
+    return Entry(made.version, now, ttl, windows, made.kind, _meta(call), made.payload, made.whole)
 
 
-def _share(call: Call, value: Any, now: float) -> str | None:
+def _share(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> str | None:
     """Encode the answer, kept or not, for those who waited for it; return why it is too large to be kept."""
-    payload = _payload(call, value)
+    kind = "value" if tape is None else "stream"
+    payload = payload_of(value, call.classes, call.facts.verified) if tape is None else tape()
     whole = (value,) if type(value) in IMMUTABLE else ()
     meta = Meta(call.facts.name, [], call.facts.rules, call.origin_seconds, call.usage)
-    call.copy = Entry(new_version(), now, 0.0, (0.0, 0.0), "value", meta, payload, whole)
+    call.copy = Entry(new_version(), now, 0.0, (0.0, 0.0), kind, meta, payload, whole)
     return "too large" if len(payload) > call.facts.max_value_bytes else None
 
 
@@ -121,9 +131,11 @@ def _refusal(call: Call, value: Any) -> str | None:
 
 def objection(call: Call, value: Any) -> str | None:
     """Return why the rules speak against an answer, None where they do not; a ``cache_if=`` that raises does."""
-    facts = call.facts
+    facts, seen = call.facts, call.current.seen
+    if isinstance(value, Replay):
+        value, seen = value.chunks, providers.watched(value.chunks)
     try:
-        return facts.policy.objection(value, call.current.seen)
+        return facts.policy.objection(value, seen)
     except Exception as error:
         facts.warn("cache_if", "%s: not stored, cache_if= raised %s", facts.name, type(error).__name__)
         return f"cache_if raised {type(error).__name__}"
@@ -143,21 +155,59 @@ def _lifetime(call: Call, value: Any) -> float | None:
     return jittered(ttl, random.random())
 
 
-def _payload(call: Call, value: Any) -> bytes:
-    """Encode, and see once for each class whether what was decoded gives the same bytes."""
-    facts = call.facts
+def payload_of(value: Any, classes: Classes, verified: set[type]) -> bytes:
+    """
+    Encode, and see once for each class whether what was decoded gives the same bytes.
+
+    Args:
+        classes: what decoding will be allowed to make.
+        verified: the classes that were seen to; gets those of this value.
+
+    Raises:
+        UnstorableValue: something in it would not come back as it was.
+    """
     seen: set[type] = set()
-    classes = call.classes
     payload = encode(value, classes, seen)
-    if not seen <= facts.verified:
+    if not seen <= verified:
         try:
             same = encode(decode(payload, classes), classes) == payload
         except Undecodable:
             same = False
         if not same:
             raise UnstorableValue(f"a {type(value).__name__} does not come back as it was")
-        facts.verified.update(seen)
+        verified.update(seen)
     return payload
+
+
+def stream_entry(call: Call, tape: Tape, payload: Callable[[], bytes], now: float) -> Entry | None:
+    """Return what to store of a stream that is over; None, and the reason on the call, where the rules say no."""
+    policy = call.facts.policy
+    asked = (policy.cache_if, policy.usage, *(ttl for ttl in (policy.ttl, call.current.ttl) if callable(ttl)))
+    why = tape.why
+    # The chunks are put together only for those who ask for them.
+    chunks = tape.copies() if why is None and any(asked) else []
+    measure(call, chunks)
+    if why is None:
+        return entry_of(call, chunks, now, payload)
+    if call.mode.stores:
+        call.refuse(why.partition(":")[0])
+    if why.startswith("unstorable: "):
+        call.facts.warn("unstorable", "%s: not stored, %s", call.facts.name, why.partition(": ")[2])
+    return None
+
+
+def value_of(call: Call, entry: Entry) -> Any:
+    """
+    Return the value of an entry, or the `Replay` of a stream.
+
+    Raises:
+        Undecodable: it cannot be had, or is none of this function's.
+    """
+    if entry.kind == "stream":
+        return rewound(entry.payload, call.classes, call.facts.policy.replay_delay)
+    if call.facts.streams:
+        raise Undecodable("no stream")
+    return entry.whole[0] if entry.whole else decode(entry.payload, call.classes_of(entry))
 
 
 def _meta(call: Call) -> Meta:

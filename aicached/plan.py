@@ -82,9 +82,10 @@ class Plan:
         policy: the declared rules.
         home: the cache.
         counts: of the function on this cache.
+        streams: does it return a stream, whatever its arguments?
     """
 
-    def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts) -> None:
+    def __init__(self, function: Any, policy: Policy, home: Home, counts: Counts, *, streams: bool = False) -> None:
         self.home = home
         self.engine = home.engine
         self.policy = policy
@@ -108,6 +109,7 @@ class Plan:
             keep_arguments=home.keep_arguments,
             streak=Streak(),
             matcher=self._matcher(),
+            streams=streams,
         )
         self.annotated = False
         self.with_given: dict[tuple[type, ...], Classes] = {}

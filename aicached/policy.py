@@ -202,6 +202,9 @@ class Policy:
     colour: str | None = _option(None, _one_of(None, "sync", "async"))
     mode: str | None = _option(None, _mode)
     semantic: Any = _option(None, _semantic)
+    on_abandon: str = _option("drop", _one_of("drop", "finish"))
+    stream_wait: float = _option(1.0, seconds)
+    replay_delay: float = _option(0.0, seconds)
     on_unkeyable: str = _option("raise", _one_of("raise", "bypass"))
 
     @property

@@ -107,6 +107,8 @@ class Runtime:
 
     #: Seconds that only differences of mean anything.
     monotonic = staticmethod(time.perf_counter)
+    #: Does it do everything before it returns?
+    blocking = False
 
     async def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
         """Call an origin once: ``(True, value)`` or ``(False, exception)``; only an `Exception` is an outcome."""
@@ -170,6 +172,8 @@ class Runtime:
 
 class Blocking(Runtime):
     """Do everything in the caller's thread before returning."""
+
+    blocking = True
 
     def __init__(self, sleep: Callable[[float], Any] = time.sleep) -> None:
         self.sleep = sleep

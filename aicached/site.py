@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
+from . import providers
 from .call import Call
 from .context import AMBIENT
 from .counters import Tally
 from .errors import ConfigurationError
-from .keys.binding import check_names, colour_of
+from .keys.binding import bottom_of, check_names, colour_of
 from .keys.keyer import Keyer
 from .plan import MISS, Home, Keyed, Plan, check_semantic
+from .playback import Opening, asteps, played, steps
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
 
-__all__ = ["Site", "check_decorable", "declared_options", "finish"]
+__all__ = ["Site", "check_decorable", "declared_options", "given"]
 
 
 class Site:
@@ -46,7 +49,10 @@ class Site:
         self.home = home
         self.counts = Tally() if counts is None else counts
         self.colour = declared.get("colour") or colour_of(function)
-        self.answer = self.answer_async if self.colour == "async" else self.answer_sync
+        if self.colour == "sync" and providers.opens(function):
+            self.colour = "async"
+        self.streams = _is_generator(function) or _is_async_generator(function) or providers.streams(function)
+        self.answer = self._answer()
         policy = Policy(**declared)
         keyer = Keyer(function, policy, "")
         self.name = keyer.name
@@ -61,13 +67,26 @@ class Site:
             check_semantic(keyer)
         self._plan: Plan | None = None
 
+    def _answer(self) -> Callable[..., Any]:
+        """Return what answers a call: in which form depends on what the function gives back at once."""
+        if _is_generator(self.function):
+            return self.answer_steps
+        if _is_async_generator(self.function):
+            return self.answer_asteps
+        if self.colour == "sync":
+            return self.answer_sync
+        bottom = bottom_of(self.function)
+        return self.answer_async if inspect.iscoroutinefunction(bottom) else self.answer_opening
+
     def plan(self) -> Plan:
         """Return the plan on the cache that is current."""
         home = self.home()
         plan = self._plan
         if plan is None or plan.home is not home:
             policy = Policy(**{**home.defaults, **self.declared})
-            plan = self._plan = Plan(self.function, policy, home, self.counts.on(home.ledger, self.name))
+            plan = self._plan = Plan(
+                self.function, policy, home, self.counts.on(home.ledger, self.name), streams=self.streams
+            )
         return plan
 
     def check_bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -87,10 +106,10 @@ class Site:
         ambient = AMBIENT.get()
         found = plan.peek(instance, args, kwargs, ambient)
         if type(found) is Keyed:
-            return finish(drive(plan.fetch(BLOCKING, found, wrapped, instance, args, kwargs)))
+            return given(drive(plan.fetch(BLOCKING, found, wrapped, instance, args, kwargs)))
         if found is not MISS:
             return found
-        return finish(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
+        return given(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
 
     def answer_async(
         self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -101,12 +120,34 @@ class Site:
         try:
             found = plan.peek(instance, args, kwargs, ambient)
             if type(found) is Keyed:
-                return _finished(plan.fetch, ASYNCIO, found, wrapped, instance, args, kwargs)
+                return _played(plan.fetch, ASYNCIO, found, wrapped, instance, args, kwargs)
             if found is not MISS:
                 return _given(found)
-            return _finished(plan.engine.fetch, ASYNCIO, plan.call(wrapped, instance, args, kwargs, ambient))
+            return _played(plan.engine.fetch, ASYNCIO, plan.call(wrapped, instance, args, kwargs, ambient))
         except Exception as error:
             return _raised(error)
+
+    def answer_steps(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return a generator that answers a call of a generator function."""
+        plan = self.plan()
+        try:
+            call = plan.call(wrapped, instance, args, kwargs, AMBIENT.get())
+        except Exception as error:
+            return steps(partial(finish, (False, error)))
+        return steps(lambda: finish(drive(plan.engine.fetch(BLOCKING, call))), _sleep)
+
+    def answer_asteps(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return an async generator that answers a call of an async generator function."""
+        plan = self.plan()
+        try:
+            call = plan.call(wrapped, instance, args, kwargs, AMBIENT.get())
+        except Exception as error:
+            return asteps(partial(_raised, error))
+        return asteps(partial(_finished, plan.engine.fetch, ASYNCIO, call))
+
+    def answer_opening(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return what answers a call of a plain function that gives back something async, nobody knows yet what."""
+        return Opening(partial(self.answer_async, wrapped, instance, args, kwargs))
 
     def made_call(
         self,
@@ -154,18 +195,39 @@ async def _finished(story: Callable[..., Coroutine[Any, Any, Outcome]], *given: 
     return finish(await story(*given))
 
 
+async def _played(story: Callable[..., Coroutine[Any, Any, Outcome]], *about: Any) -> Any:
+    return given(await story(*about))
+
+
+def given(outcome: Outcome) -> Any:
+    """Return what a caller gets for an outcome: its value, something to iterate in place of a stream; or raise."""
+    ok, value = outcome
+    if ok:
+        return played(value, _sleep)
+    try:
+        raise value
+    finally:
+        del value, outcome  # as in `finish`
+
+
+def _sleep(seconds: float) -> None:
+    BLOCKING.sleep(seconds)
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(getattr(function, "__func__", function))
+
+
+def _is_async_generator(function: Any) -> bool:
+    return inspect.isasyncgenfunction(getattr(function, "__func__", function))
+
+
 def declared_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Validate the options of `ai_cached`; see `policy.declare`."""
     return declare(options, "ai_cached()")
 
 
 def check_decorable(function: Any) -> None:
-    """Refuse what is no function, and what is a stream."""
+    """Refuse what is no function."""
     if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
         raise ConfigurationError(f"ai_cached() decorates functions and other callables, not {type(function).__name__}")
-    inner = getattr(function, "__func__", function)
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-        raise ConfigurationError(
-            f"{getattr(inner, '__qualname__', inner)}() is a generator, and streams are not cached yet: "
-            "decorate a function that returns the whole answer"
-        )

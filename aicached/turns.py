@@ -3,7 +3,8 @@ Taking turns with other processes: get the lease of a key, or wait until whoever
 
 Law: nobody waits for long in a row. An answer that is not kept lets all others compute at once; a failure lets one try
 again, and then all; a lease that is not renewed ends; and after the patience that one has with a computation of one's
-own process, one who waits takes the lease away.
+own process, one who waits takes the lease away. For a stream nobody waits longer than ``stream_wait``, since his reader
+does: he streams for himself, and who ends first commits.
 """
 
 from __future__ import annotations
@@ -65,10 +66,13 @@ async def _wait(rt: Runtime, call: Call, lease: Lease, once: _Claim, bell: Bell,
     first, longest = lease.store.poll
     pace = longest if told else first
     since, rival = rt.monotonic(), lease.rival
+    until = since + call.facts.policy.stream_wait
     while True:
-        await bell.wait(pace * (1 + _JITTER * random.random()))
+        longer = pace * (1 + _JITTER * random.random())
+        await bell.wait(min(longer, max(0.0, until - rt.monotonic())) if call.streams else longer)
         now = rt.monotonic()
-        met = await once(now, overrule=now - since >= patience(call))
+        beside = call.streams and now >= until
+        met = await once(now, overrule=now - since >= patience(call), beside=beside)
         if met != HELD:
             return met
         if lease.rival != rival:  # another one, who has just begun

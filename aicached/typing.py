@@ -48,6 +48,9 @@ class Options(TypedDict, total=False):
     colour: Literal["sync", "async"] | None
     mode: Literal["on", "off", "refresh", "read_only", "write_only"] | None
     semantic: Semantic | None
+    on_abandon: Literal["drop", "finish"]
+    stream_wait: Duration
+    replay_delay: Duration
     on_unkeyable: Literal["raise", "bypass"]
 
 

@@ -110,7 +110,8 @@ def _hint(hint: Any) -> Any:
 
 
 _BUILTINS: dict[str, type] = {
-    kind.__name__: kind for kind in (str, int, float, bool, bytes, list, dict, tuple, set, frozenset, type(None))
+    kind.__name__: kind
+    for kind in (object, str, int, float, bool, bytes, list, dict, tuple, set, frozenset, type(None))
 }
 
 

@@ -69,9 +69,15 @@ def colour_of(call: Any) -> str:
     The bottom is below partials, bound methods, classmethod and staticmethod objects, ``__call__`` and ``__wrapped__``:
     ``create`` of the async SDK clients is a plain function around a coroutine function.
     """
+    call = bottom_of(call)
+    return "async" if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call) else "sync"
+
+
+def bottom_of(call: Any) -> Any:
+    """Return the first coroutine function or async generator function below *call*; where there is none, the last."""
     for _ in range(50):
         if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
-            return "async"
+            return call
         if isinstance(call, functools.partial):
             call = call.func
         elif hasattr(call, "__func__"):
@@ -81,8 +87,8 @@ def colour_of(call: Any) -> str:
         elif not inspect.isroutine(call) and inspect.isfunction(getattr(type(call), "__call__", None)):  # noqa: B004
             call = type(call).__call__
         else:
-            return "sync"
-    return "sync"
+            break
+    return call
 
 
 class Binder:

@@ -75,7 +75,9 @@ class Keyer:
         self.recent = b"e" + stamp_key(namespace, "recent", *self.identity)[1:]
         #: Is the key what a function of the user's makes of the arguments?
         self.chosen = callable(rules.key)
-        self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool], Lane] = {}
+        #: Is ``stream=True`` kept out of the key? The two kinds of answer stay apart even so.
+        self.blind = self.chosen or "stream" in rules.ignore or (names is not None and "stream" not in names)
+        self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool, bool], Lane] = {}
         self.owner: tuple[Any, Any, str] = (None, None, "")
 
     def key(
@@ -93,7 +95,8 @@ class Keyer:
             UnkeyableArgument: an argument has no content; the message names function, path, type and the ways out.
         """
         args, kwargs, method = self.arguments(instance, args, kwargs)
-        mark = (self.fingerprint.current(), scope, sample, method)
+        streams = self.blind and kwargs.get("stream") is True
+        mark = (self.fingerprint.current(), scope, sample, method, streams)
         lane = self.lanes.get(mark) or self._lane(mark)
         bound = [self.rules.key(*args, **kwargs)] if self.chosen else self.binder.values(args, kwargs)
         try:
@@ -182,10 +185,11 @@ class Keyer:
             own = own(*args, **kwargs)
         return None if own is None else (*ambient.scope, valid_scope(own, f"scope= of {self.name}"))
 
-    def _lane(self, mark: tuple[bytes, tuple[str, ...], int, bool]) -> Lane:
-        version, scope, sample, method = mark
+    def _lane(self, mark: tuple[bytes, tuple[str, ...], int, bool, bool]) -> Lane:
+        version, scope, sample, method, streams = mark
         how = "key" if self.chosen else self.binder.names
         prefix = [SCHEMA, self.namespace, list(self.identity), version, list(scope), sample, how, method]
+        prefix += ["stream"] if streams else []
         scopes = tuple(stamp_key(self.namespace, "scope", *scope[:depth]) for depth in range(1, len(scope) + 1))
         marked = hashlib.sha256(pack(list(scope))).digest()[:16] if scope else b""
         if len(self.lanes) >= 1000:  # a scope for each user

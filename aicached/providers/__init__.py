@@ -9,14 +9,43 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..status import Usage
 from .anthropic import Anthropic
-from .base import Provider
+from .base import Provider, Watch
 from .google import Google
 from .openai import OpenAI
 
-__all__ = ["PROVIDERS", "Provider", "of_answer", "of_class", "of_client"]
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "Watch",
+    "of_answer",
+    "of_class",
+    "of_client",
+    "of_manager",
+    "opens",
+    "streams",
+    "watch",
+    "watched",
+]
 
-PROVIDERS: tuple[Provider, ...] = (OpenAI(), Anthropic(), Google())
+
+class Streams(Provider):
+    """Know what was seen of a stream, whoever's it was: a `Watch` counts as its answer."""
+
+    module = "no package"
+
+    def is_answer(self, value: Any) -> bool:
+        return isinstance(value, Watch)
+
+    def incomplete(self, answer: Any) -> str | None:
+        return answer.incomplete()  # type: ignore[no-any-return]
+
+    def usage(self, answer: Any) -> Usage | None:
+        return answer.used  # type: ignore[no-any-return]
+
+
+PROVIDERS: tuple[Provider, ...] = (OpenAI(), Anthropic(), Google(), Streams())
 
 _clients: dict[type, Provider | None] = {}
 
@@ -42,3 +71,36 @@ def of_answer(value: Any) -> Provider | None:
 def of_class(cls: type) -> Provider | None:
     """Return the provider whose SDK defines *cls*."""
     return next((p for p in PROVIDERS if p.defines(cls)), None)
+
+
+def of_manager(value: Any) -> Provider | None:
+    """Return the provider whose stream manager *value* is."""
+    return next((p for p in PROVIDERS if p.is_manager(value)), None)
+
+
+def opens(function: Any) -> bool:
+    """Is this a plain function that returns an asynchronous stream manager: ``stream()`` of an async client?"""
+    return streams(function) and str(getattr(function, "__qualname__", "")).startswith("Async")
+
+
+def streams(function: Any) -> bool:
+    """Is this a method of an SDK that always returns a stream manager?"""
+    return any(p.streams(function) for p in PROVIDERS)
+
+
+def watched(chunks: list[Any]) -> Watch | None:
+    """Return what was seen of a whole stream; None where it is no provider's."""
+    found: Watch | None = None
+    for chunk in chunks:
+        found = found or watch(chunk)
+        if found is not None:
+            found.see(chunk)
+    return found
+
+
+def watch(chunk: Any) -> Watch | None:
+    """Return what watches a stream that has this chunk in it; None where it is no provider's."""
+    for provider in PROVIDERS:
+        if (found := provider.watch(chunk)) is not None:
+            return found
+    return None

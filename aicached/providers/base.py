@@ -11,7 +11,7 @@ from typing import Any
 
 from ..status import Usage
 
-__all__ = ["Provider", "part"]
+__all__ = ["Provider", "Watch", "items", "part"]
 
 _SECRET_WORDS = frozenset(("authorization", "apikey", "cookie", "token", "secret"))
 
@@ -23,8 +23,43 @@ def part(value: Any, *names: str) -> Any:
     return value
 
 
+def items(value: Any) -> list[Any]:
+    """Return what is in a list; nothing where it is none."""
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+class Watch:
+    """
+    See the chunks of one stream go by, to tell at its end whether it was whole, and what it cost.
+
+    Attributes:
+        reason: why it is not whole, where a chunk has said so.
+        says: was there anything in it but its frame?
+        ended: was there the mark that ends a stream of this kind?
+        used: the usage that was told last.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.says = False
+        self.ended = False
+        self.used: Usage | None = None
+
+    def see(self, chunk: Any) -> None:
+        """Take in a chunk."""
+        raise NotImplementedError
+
+    def incomplete(self) -> str | None:
+        """Return why the stream is not whole, None where nothing speaks against it."""
+        if self.reason is not None:
+            return self.reason
+        if not self.ended:
+            return "no end mark"
+        return None if self.says else "empty answer"
 
 
 class Provider:
@@ -105,3 +140,27 @@ class Provider:
     def incomplete(self, answer: Any) -> str | None:
         """Return why an answer is not whole, None where nothing speaks against it."""
         return None
+
+    # Streams -----------------------------------------------------------------------------------------------------
+
+    def watch(self, chunk: Any) -> Watch | None:
+        """Return what watches a stream that has this chunk in it, None where it is none of this provider's."""
+        return None
+
+    def is_manager(self, value: Any) -> bool:
+        """Is *value* what has to be entered before it is a stream, as the result of ``client.messages.stream()``?"""
+        return type(value).__name__.endswith("StreamManager") and self.defines(type(value))
+
+    def streams(self, function: Any) -> bool:
+        """Is this a method of the SDK that always returns `is_manager`?"""
+        home = f"{getattr(function, '__module__', None)}."
+        return getattr(function, "__name__", None) == "stream" and home.startswith(f"{self.module}.")
+
+    #: The method by which its streams give the whole answer when they are over -> the property that shows it.
+    finals: Mapping[str, str] = {}
+
+    def final(self, stream: Any) -> str | None:
+        """Return the name of the method by which *stream* gives the whole answer, None where it has none."""
+        if not self.defines(type(stream)):
+            return None
+        return next((name for name in self.finals if hasattr(type(stream), name)), None)

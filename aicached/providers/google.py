@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from ..status import Usage
-from .base import Provider, part
+from .base import Provider, Watch, part
 
 __all__ = ["Google"]
 
@@ -113,6 +113,33 @@ class Google(Provider):
             if reason is not None and reason not in _WHOLE:
                 return reason
         return None if any(map(_has_content, candidates)) else "empty answer"
+
+    def watch(self, chunk: Any) -> Watch | None:
+        """Recognize the pieces of generated content; they look like whole answers."""
+        piece = isinstance(chunk, dict) or hasattr(chunk, "candidates")
+        return _Content(self) if piece and self.is_answer(chunk) else None
+
+
+class _Content(Watch):
+    """Watch generated content: each candidate that appears says how it ended."""
+
+    def __init__(self, provider: Provider) -> None:
+        super().__init__()
+        self.provider = provider
+        self.open: dict[Any, bool] = {}
+
+    def see(self, chunk: Any) -> None:
+        blocked = _word(_either(chunk, "prompt_feedback", "block_reason"))
+        self.reason = blocked or self.reason
+        for candidate in part(chunk, "candidates") or []:
+            reason = _word(_either(candidate, "finish_reason"))
+            index = part(candidate, "index") or 0
+            self.open[index] = self.open.get(index, True) and reason in (None, "FINISH_REASON_UNSPECIFIED")
+            if reason is not None and reason not in _WHOLE:
+                self.reason = reason
+            self.says = self.says or _has_content(candidate)
+        self.used = self.provider.usage(chunk) or self.used
+        self.ended = bool(self.open) and not any(self.open.values())
 
 
 def _has_content(candidate: Any) -> bool:

@@ -34,6 +34,7 @@ class Reply:
     Attributes:
         text: the words.
         finish_reason: in OpenAI's terms ("stop", "length", "tool_calls", "content_filter"); translated for others.
+        reasoning: what it thought before it spoke.
         tools: the tools to call, each as (name, arguments).
         model: the model that claims to have answered; None: the one that was asked.
         tokens_in, tokens_out: what it cost; None: counted from the text.
@@ -42,6 +43,7 @@ class Reply:
 
     text: str = ""
     finish_reason: str = "stop"
+    reasoning: str = ""
     tools: Sequence[tuple[str, Json]] = ()
     model: str | None = None
     tokens_in: int | None = None

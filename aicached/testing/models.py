@@ -10,7 +10,8 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
@@ -61,6 +62,8 @@ class ScriptedModel:
     def __init__(self, *script: object, delay: float = 0.0, identity: str | None = None) -> None:
         self.arguments: list[dict[str, Any]] = []
         self.delay = delay
+        #: Streams that are being read, and those that are over, whatever ended them.
+        self.open = self.closed = 0
         self.identity = f"model {next(_serial)}" if identity is None else identity
         self._script = script
         self._lock = threading.Lock()
@@ -112,6 +115,49 @@ class ScriptedModel:
         made: Callable[..., Any] = ask if colour == "sync" else aask
         made.__name__ = made.__qualname__ = name
         return made
+
+    def streamer(self, colour: str, *, name: str = "ask") -> Callable[..., Any]:
+        """
+        Make a real generator function over this model; each item of the script is a list of chunks to yield.
+
+        An exception among the chunks, class or instance, is raised in its place; `delay` is waited before each chunk.
+        Without a script the words of the prompt are yielded. `open` and `closed` count the streams.
+
+        Args:
+            colour: "sync" for a generator function, "async" for an async generator function.
+            name: its `__name__` and `__qualname__`.
+        """
+        if colour not in ("sync", "async"):
+            raise ValueError(f'a colour is "sync" or "async", not {colour!r}')
+
+        def ask(prompt: str, *, model: str = "small", **kwargs: Any) -> Iterator[Any]:
+            with self._streaming({"prompt": prompt, "model": model, **kwargs}) as chunks:
+                for chunk in chunks:
+                    time.sleep(self.delay)
+                    yield _say(chunk)
+
+        async def aask(prompt: str, *, model: str = "small", **kwargs: Any) -> AsyncIterator[Any]:
+            with self._streaming({"prompt": prompt, "model": model, **kwargs}) as chunks:
+                for chunk in chunks:
+                    await asyncio.sleep(self.delay)
+                    yield _say(chunk)
+
+        made: Callable[..., Any] = ask if colour == "sync" else aask
+        made.__name__ = made.__qualname__ = name
+        return made
+
+    @contextmanager
+    def _streaming(self, arguments: dict[str, Any]) -> Iterator[Iterable[Any]]:
+        item = self._take(arguments)
+        self.open += 1
+        try:
+            if isinstance(item, str):
+                yield item.split()
+            else:
+                yield item if isinstance(item, (list, tuple)) else [item]
+        finally:
+            self.open -= 1
+            self.closed += 1
 
     def _take(self, arguments: dict[str, Any]) -> object:
         with self._lock:

@@ -16,10 +16,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from .answers import Exchange, Reply, compose
+from .responses import RESPONSES, as_chat
 from .shapes import ANTHROPIC, OPENAI, Dialect, embeddings
 from .wire import Request, read_request, send, send_stream
 
@@ -32,9 +34,10 @@ _MODELS = {
 _NEEDED = {
     "/v1/chat/completions": ("model", "messages"),
     "/v1/messages": ("model", "messages", "max_tokens"),
+    "/v1/responses": ("model", "input"),
     "/v1/embeddings": ("model", "input"),
 }
-_DIALECTS = {"/v1/messages": ANTHROPIC}
+_DIALECTS = {"/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES}
 _Server = TypeVar("_Server", bound="ModelServer")
 
 
@@ -50,6 +53,7 @@ class Failure:
         headers: further headers.
         cut_after: in place of an answer with *status*, begin a good stream and hang up after so many events of it; 0,
             or where no stream was asked for: hang up before the first byte.
+        tidy: with *cut_after*: end the stream there as if it were whole, rather than hang up.
     """
 
     status: int = 429
@@ -58,11 +62,12 @@ class Failure:
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_after: int | None = None
+    tidy: bool = False
 
 
 class ModelServer:
     """
-    Serve ``/v1/chat/completions``, ``/v1/messages``, ``/v1/embeddings`` and ``/v1/models`` of a model on loopback.
+    Serve a model on loopback: chat completions, responses, messages, embeddings and the list of models, under ``/v1``.
 
     Use it as a context manager, or `start` and `stop` it; it may be started again. Each request that the model is
     asked counts in `calls`; every request is in `requests`.
@@ -191,7 +196,10 @@ class ModelServer:
             return
         await asyncio.sleep(self._delay())
         if isinstance(outcome, Exchange) and request.json.get("stream") and cut != 0:
-            await send_stream(writer, self._paced(dialect.stream(outcome), cut))
+            events = dialect.stream(outcome)
+            if failure is not None and failure.tidy:
+                events, cut = islice(events, cut), None
+            await send_stream(writer, self._paced(events, cut))
         elif cut is None:
             await send(writer, 200, dialect.whole(outcome) if isinstance(outcome, Exchange) else outcome)
         else:
@@ -218,8 +226,9 @@ class ModelServer:
             said = self.answer(request.json) if self.answer else None
             if isinstance(said, Failure):
                 return said
-            replies = [_reply(said, request.json, index) for index in range(request.json.get("n") or 1)]
-            return replies[0].body or Exchange(request.json, replies, self.calls)
+            body = as_chat(request.json) if request.path == "/v1/responses" else request.json
+            replies = [_reply(said, body, index) for index in range(body.get("n") or 1)]
+            return replies[0].body or Exchange(body, replies, self.calls)
         except Exception as error:
             # A broken question or a broken *answer* must reach the test as an answer, not as a silent connection.
             return Failure(500, message=f"{type(error).__name__}: {error}")

@@ -18,7 +18,7 @@ from typing import Any
 
 from .answers import Exchange, Reply, embed, tokens
 
-__all__ = ["ANTHROPIC", "OPENAI", "Dialect", "embeddings"]
+__all__ = ["ANTHROPIC", "OPENAI", "Dialect", "Json", "embeddings", "event", "pieces"]
 
 Json = dict[str, Any]
 
@@ -34,7 +34,8 @@ class Dialect:
     error: Callable[[int, str, str | None], Json]
 
 
-def _pieces(text: str) -> list[str]:
+def pieces(text: str) -> list[str]:
+    """Cut a text into words, each with the space behind it."""
     return re.findall(r"\S+\s*|\s+", text)
 
 
@@ -68,6 +69,8 @@ def _chat_tool(exchange: Exchange, position: int, name: str, arguments: str) -> 
 
 def _chat_message(exchange: Exchange, reply: Reply) -> Json:
     message: Json = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
+    if reply.reasoning:
+        message["reasoning_content"] = reply.reasoning
     if reply.tools:
         message["content"] = reply.text or None
         message["tool_calls"] = [
@@ -93,11 +96,13 @@ def _chat(exchange: Exchange) -> Json:
 def _chat_deltas(exchange: Exchange, reply: Reply) -> Iterator[tuple[Json, str | None]]:
     """Yield the steps of one choice: what is new, and the finish reason with the last one."""
     yield {"role": "assistant", "content": None if reply.tools and not reply.text else "", "refusal": None}, None
-    for piece in _pieces(reply.text):
+    for piece in pieces(reply.reasoning):
+        yield {"reasoning_content": piece}, None
+    for piece in pieces(reply.text):
         yield {"content": piece}, None
     for position, (name, arguments) in enumerate(reply.tools):
         yield {"tool_calls": [{"index": position, **_chat_tool(exchange, position, name, "")}]}, None
-        for piece in _pieces(json.dumps(arguments)):
+        for piece in pieces(json.dumps(arguments)):
             yield {"tool_calls": [{"index": position, "function": {"arguments": piece}}]}, None
     yield {}, reply.finish_reason
 
@@ -110,13 +115,14 @@ def _chat_stream(exchange: Exchange) -> Iterator[bytes]:
     for steps in zip_longest(*(_chat_deltas(exchange, reply) for reply in exchange.replies)):
         for index, (delta, reason) in ((index, step) for index, step in enumerate(steps) if step):
             choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-            yield _event({**head, "choices": [choice]})
+            yield event({**head, "choices": [choice]})
     if counted:
-        yield _event({**head, "choices": [], "usage": _chat_usage(exchange)})
+        yield event({**head, "choices": [], "usage": _chat_usage(exchange)})
     yield b"data: [DONE]\n\n"
 
 
-def _event(data: Json, name: str | None = None) -> bytes:
+def event(data: Json, name: str | None = None) -> bytes:
+    """Return a server-sent event."""
     line = f"event: {name}\n" if name else ""
     return f"{line}data: {json.dumps(data)}\n\n".encode()
 
@@ -157,7 +163,11 @@ def _stop_reason(exchange: Exchange) -> str:
 
 def _blocks(exchange: Exchange) -> list[Json]:
     reply = exchange.replies[0]
-    blocks: list[Json] = [{"type": "text", "text": reply.text}] if reply.text else []
+    blocks: list[Json] = []
+    if reply.reasoning:
+        blocks.append({"type": "thinking", "thinking": reply.reasoning, "signature": "signed"})
+    if reply.text:
+        blocks.append({"type": "text", "text": reply.text})
     for position, (name, arguments) in enumerate(reply.tools):
         identity = f"toolu_{exchange.serial:012d}_{position}"
         blocks.append({"type": "tool_use", "id": identity, "name": name, "input": dict(arguments)})
@@ -168,29 +178,33 @@ def _block_events(index: int, block: Json) -> Iterator[bytes]:
     """Yield the events of one content block: an empty one, its pieces, its end."""
     if block["type"] == "text":
         empty = {**block, "text": ""}
-        deltas = [{"type": "text_delta", "text": piece} for piece in _pieces(block["text"])]
+        deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+    elif block["type"] == "thinking":
+        empty = {**block, "thinking": "", "signature": ""}
+        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
+        deltas.append({"type": "signature_delta", "signature": block["signature"]})
     else:
         empty = {**block, "input": {}}
-        pieces = _pieces(json.dumps(block["input"]))
-        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ["", *pieces]]
+        parts = ["", *pieces(json.dumps(block["input"]))]
+        deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
     start = {"type": "content_block_start", "index": index, "content_block": empty}
-    yield _event(start, "content_block_start")
+    yield event(start, "content_block_start")
     for delta in deltas:
-        yield _event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
-    yield _event({"type": "content_block_stop", "index": index}, "content_block_stop")
+        yield event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
+    yield event({"type": "content_block_stop", "index": index}, "content_block_stop")
 
 
 def _message_stream(exchange: Exchange) -> Iterator[bytes]:
     whole = _message(exchange)
     begun = {**whole, "content": [], "stop_reason": None, "usage": _message_usage(exchange, 1)}
-    yield _event({"type": "message_start", "message": begun}, "message_start")
-    yield _event({"type": "ping"}, "ping")
+    yield event({"type": "message_start", "message": begun}, "message_start")
+    yield event({"type": "ping"}, "ping")
     for index, block in enumerate(whole["content"]):
         yield from _block_events(index, block)
     ended = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
     spent = {"output_tokens": exchange.tokens_out}
-    yield _event({"type": "message_delta", "delta": ended, "usage": spent}, "message_delta")
-    yield _event({"type": "message_stop"}, "message_stop")
+    yield event({"type": "message_delta", "delta": ended, "usage": spent}, "message_delta")
+    yield event({"type": "message_stop"}, "message_stop")
 
 
 def _message_error(status: int, message: str, code: str | None) -> Json:

@@ -296,11 +296,11 @@ class Foreign:
         {CANARY: Foreign()},
         Talkative(Foreign()),
         {"object": "chat.completion", "choices": [Foreign()]},
-        (each for each in CANARY),
+        map(str, CANARY),
         ValueError(CANARY),
         type(CANARY, (), {})(),
     ],
-    ids=["bare", "list", "dict", "dataclass", "chat", "generator", "exception", "class name"],
+    ids=["bare", "list", "dict", "dataclass", "chat", "iterator", "exception", "class name"],
 )
 def test_an_answer_that_cannot_be_stored(any_cache, colour, run, answer, warned):
     """The name of a class is all that is told of it, and that is no prompt."""

@@ -694,20 +694,8 @@ def test_colour_says_what_cannot_be_seen(cache):
     assert 1 == model.calls
 
 
-def test_generator_functions_are_refused_for_now():
-    def chunks():
-        yield 1
-
-    async def achunks():
-        yield 1
-
-    for function in (chunks, achunks, staticmethod(chunks), functools.partial(chunks)):
-        with pytest.raises(ConfigurationError, match="streams are not cached yet"):
-            ai_cached(function)
-
-
 def test_a_returned_iterator_is_handed_through_untouched(cache, colour, run, warned):
-    """Streams are not cached yet; nobody but the caller may take anything out of one."""
+    """An iterator without an end of its own is no stream; nobody but the caller may take anything out of one."""
 
     def ask(prompt):
         return iter([prompt, "more"])

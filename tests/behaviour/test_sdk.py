@@ -366,35 +366,6 @@ def test_raw_responses_are_passed_through_uncached(server, client, cache, warned
     assert 1 == len(warned())
 
 
-def test_streams_are_passed_through_whole_and_uncached_for_now(server, client, claude, cache):
-    create = ai_cached(client.chat.completions.create, cache=cache)
-    plain = [
-        chunk.model_dump(exclude={"id", "created"}) for chunk in client.chat.completions.create(**CHAT, stream=True)
-    ]
-    for _ in range(2):
-        with create(**CHAT, stream=True) as stream:
-            assert plain == [chunk.model_dump(exclude={"id", "created"}) for chunk in stream]
-    with ai_cached(claude.messages.stream, cache=cache)(**MESSAGE) as stream:
-        assert "Hello?" in stream.get_final_text()
-    assert 4 == server.calls
-
-
-def test_async_streams_are_passed_through_whole_and_uncached_for_now(server, cache):
-    async def main():
-        async with openai.AsyncOpenAI(base_url=server.url, api_key="any", max_retries=0) as client:
-            create = ai_cached(client.chat.completions.create, cache=cache)
-            said = []
-            for _ in range(2):
-                async with await create(**CHAT, stream=True) as stream:
-                    said.append("".join([chunk.choices[0].delta.content or "" async for chunk in stream]))
-            return said
-
-    first, second = asyncio.run(main())
-    assert "Hello?" in first
-    assert first == second
-    assert 2 == server.calls
-
-
 def test_embeddings_come_back_as_they_were(server, client, byte_cache):
     create = ai_cached(client.embeddings.create, cache=byte_cache)
     first, second = (create(model="small", input=["a", "b"]) for _ in range(2))

@@ -20,6 +20,9 @@ from .lease import Lease
 
 __all__ = ["RENEWALS", "Renewals"]
 
+#: Seconds after which a claim that was cancelled has been carried out, if it ever is.
+_LATE = 0.5
+
 
 class Renewals:
     """Hold the leases of this process."""
@@ -64,13 +67,21 @@ class Renewals:
 
     def _run(self) -> None:
         due = time.monotonic() + leases.SECONDS / 3
+        missed: list[Lease] = []
         while True:
-            with suppress(Empty):
-                _release(self._given_up.get(timeout=max(0.0, due - time.monotonic())))
+            left = max(0.0, due - time.monotonic())
+            try:
+                lease = self._given_up.get(timeout=min(left, _LATE) if missed else left)
+                if not _release(lease):
+                    missed.append(lease)
+            except Empty:
+                for lease in missed:
+                    _release(lease)
+                missed.clear()
             if (now := time.monotonic()) < due:
                 continue
             due = now + leases.SECONDS / 3
-            if self._over():
+            if not missed and self._over():
                 return
             for lease in list(self._held.values()):
                 self._renew(lease)
@@ -92,10 +103,17 @@ class Renewals:
                 self.drop(lease)  # another has it, or it was invalidated: the commit will tell
 
 
-def _release(lease: Lease) -> None:
+def _release(lease: Lease) -> bool:
+    """
+    Take a lease out of the store; False where it was not there.
+
+    A claim that was cancelled may still be on its way, in a thread or in a socket: release finds nothing, then the
+    claim is carried out, and holds everybody back although nobody computes. So what was not there is looked for again.
+    """
     _, key, _ = lease.keys()
     with suppress(StoreError):  # it ends by itself
-        lease.store.swap({key: lease.content}, {key: None}, news=key)
+        return lease.store.swap({key: lease.content}, {key: None}, news=key) is None
+    return True
 
 
 RENEWALS = Renewals()

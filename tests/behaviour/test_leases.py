@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from aicached import Cache, ai_cached, current_call, mode, trace
+from aicached.lease import Lease
 from aicached.renewal import RENEWALS
 from aicached.stores.redis import RedisStore
 from aicached.stores.sqlite import SQLiteStore
@@ -73,12 +74,20 @@ def in_thread(function, *args):
     return result
 
 
+def begun(model):
+    """Wait until a model is called."""
+    until = time.monotonic() + 10
+    while not model.calls:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def test_who_comes_while_another_computes_waits_for_it(node, colour, run):
-    model = ScriptedModel("a", delay=0.3)
+    model = ScriptedModel("a", delay=0.5)
     here, there = (ai_cached(model.function(colour), cache=node(name)) for name in "ab")
     with trace() as calls:
         waiting = in_thread(lambda: run(here("hi")))
-        time.sleep(0.1)
+        begun(model)
         assert "a" == run(there("hi"))
     assert "a" == waiting()
     assert 1 == model.calls
@@ -89,11 +98,11 @@ def test_who_comes_while_another_computes_waits_for_it(node, colour, run):
 
 
 def test_what_is_invalidated_elsewhere_during_a_computation_is_not_stored(node, colour, run):
-    model = ScriptedModel("old", "new", delay=0.3)
+    model = ScriptedModel("old", "new", delay=0.5)
     here, there = (ai_cached(model.function(colour), cache=node(name)) for name in "ab")
     with trace() as calls:
         waiting = in_thread(lambda: run(here("hi")))
-        time.sleep(0.1)
+        begun(model)
         run(there.cache_invalidate("hi"))
         assert "old" == waiting()
     assert "new" == run(there("hi"))
@@ -103,20 +112,20 @@ def test_what_is_invalidated_elsewhere_during_a_computation_is_not_stored(node, 
 
 
 def test_what_is_put_elsewhere_during_a_computation_stands(node, colour, run):
-    model = ScriptedModel("computed", delay=0.3)
+    model = ScriptedModel("computed", delay=0.5)
     here, there = (ai_cached(model.function(colour), cache=node(name)) for name in "ab")
     waiting = in_thread(lambda: run(here("hi")))
-    time.sleep(0.1)
+    begun(model)
     assert run(there.cache_put("put", "hi"))
     assert "computed" == waiting()
     assert "put" == run(here("hi")) == run(there("hi"))
 
 
 def test_a_refresh_elsewhere_wins_over_a_computation(node, colour, run):
-    model = ScriptedModel("old", "new", delay=0.3)
+    model = ScriptedModel("old", "new", delay=0.5)
     here, there = (ai_cached(model.function(colour), cache=node(name)) for name in "ab")
     waiting = in_thread(lambda: run(here("hi")))
-    time.sleep(0.1)
+    begun(model)
     assert "new" == run(there.cache_refresh("hi"))
     assert "old" == waiting()
     assert "new" == run(here("hi"))
@@ -264,6 +273,22 @@ def test_a_cancel_at_every_step_leaves_nothing_behind(redis_url):
     assert {} == RENEWALS._held
 
 
+def test_a_claim_that_is_carried_out_after_it_was_given_up_holds_nobody_back(tmp_path):
+    """A cancelled claim may still be on its way, and come after its own release."""
+    store = SQLiteStore(tmp_path / "a.db", timeout=5)
+    lease = Lease(store, os.urandom(32), None, float("inf"), 60.0, lambda: True)
+    RENEWALS.add(lease)
+    RENEWALS.give_up(lease)
+    time.sleep(0.1)
+    key = lease.keys()[1]
+    assert store.swap({key: None}, {key: (lease.content, 60.0)}) is None
+    until = time.monotonic() + 5
+    while store.get(key) is not None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    store.close()
+
+
 def test_three_hundred_random_cancels_over_a_slow_link(redis_server, redis_url):
     chance = random.Random(7)
     with Proxy(redis_server.port) as proxy, redis.Redis.from_url(redis_url) as client:
@@ -298,7 +323,8 @@ def test_parent_and_child_call_at_once_after_a_fork(tmp_path, redis_url, run_scr
             f"""
             import os, threading, time
             from aicached import Cache, ai_cached
-            from aicached.renewal import RENEWALS
+            from aicached.lease import Lease
+from aicached.renewal import RENEWALS
 
             @ai_cached(cache=Cache({url!r}, timeout=5))
             def ask(prompt):

@@ -323,8 +323,7 @@ def test_parent_and_child_call_at_once_after_a_fork(tmp_path, redis_url, run_scr
             f"""
             import os, threading, time
             from aicached import Cache, ai_cached
-            from aicached.lease import Lease
-from aicached.renewal import RENEWALS
+            from aicached.renewal import RENEWALS
 
             @ai_cached(cache=Cache({url!r}, timeout=5))
             def ask(prompt):

@@ -121,6 +121,7 @@ class Call:
 
     __slots__ = (
         "allowed",
+        "apart",
         "args",
         "asked",
         "behind",
@@ -202,6 +203,8 @@ class Call:
         #: The answer encoded, for those who waited for it; None where it cannot be.
         self.copy: Entry | None = None
         self.flight: Flight | None = None
+        #: Stands for a computation that nobody joins, so that an invalidation meets it too.
+        self.apart: Flight | None = None
         #: The flight that the call is aboard of already, and whether it leads it; what it asked for and found already.
         self.boarded: tuple[Flight | None, bool] | None = None
         self.asked: tuple[bytes, ...] = ()

@@ -89,17 +89,24 @@ def _met(lease: Lease, held: Head, generation: Head, overrule: bool, refresh: bo
     return None
 
 
-async def commit(ask: Ask, lease: Lease, data: Any, lifetime: float | None, recent: bytes, limit: int) -> str | None:
+async def commit(
+    ask: Ask, lease: Lease, data: Any, lifetime: float | None, recent: bytes, limit: int, *, useless: bool = False
+) -> str | None:
     """
     Keep an answer, unless another has come first.
+
+    Args:
+        useless: nobody who waits may be served with it, so they need not wait one for the other.
 
     Returns:
         None where it is kept; ``"outdated"``: it was invalidated meanwhile; ``"overtaken"``: another computes, or has
         stored, what may be newer.
     """
+    if lease.forgotten():
+        return "outdated"
     keys = value_key, lease_key, _ = lease.keys()
     expected: list[bytes | None] = [lease.seen, lease.content, lease.generation]
-    puts = {value_key: (data, lifetime), lease_key: None}
+    puts = {value_key: (data, lifetime), lease_key: (PASS, leases.WORD_SECONDS) if useless else None}
     for _ in range(_ROUNDS):
         heads = await _insist(ask, dict(zip(keys, expected, strict=True)), puts, recent, limit, lease_key)
         if heads is None:

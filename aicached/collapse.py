@@ -14,7 +14,21 @@ from typing import NamedTuple
 
 from .call import Call
 from .codec.values import Undecodable
-from .flight import ABANDONED, EMPTY, LEADING, Flight, Landing, abandon, behind, clone, deputize, join, land, retire
+from .flight import (
+    ABANDONED,
+    EMPTY,
+    LEADING,
+    Flight,
+    Landing,
+    abandon,
+    behind,
+    clone,
+    deputize,
+    join,
+    land,
+    leave,
+    retire,
+)
 from .keeping import value_of
 from .recording import Recording
 from .runtime import Outcome, Runtime
@@ -54,18 +68,28 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
             return await steps.alone()
         call.flight = flight
         if leading:
+            flight.loop = rt.loop()
             return await _lead(rt, call, flight, steps)
-        landing = await rt.wait(flight, patience(call))
-        if landing is None and deputize(flight, rt.monotonic(), patience(call)):
-            call.deputy = True
-            return await _compute(call, flight, steps)
-        if landing is not None and landing.kind == "stream":
+        while (landing := await rt.wait(flight, patience(call))) is None:
+            if deputize(flight, rt.monotonic(), patience(call)):
+                return await _stand_in(call, flight, steps)
+        if landing.kind == "stream":
             if (seat := landing.content.attach()) is not None:
                 call.collapsed = True
                 return True, seat
             retire(flight)  # it is over, or its beginning is gone
-        elif landing is not None and landing is not ABANDONED:
+        elif landing is not ABANDONED:
             return await _arrive(call, landing, steps)
+
+
+async def _stand_in(call: Call, flight: Flight, steps: Steps) -> Outcome:
+    """Compute beside a leader who takes too long, for all who wait; while aboard, so that he is not stopped either."""
+    call.deputy = True
+    try:
+        return await _compute(call, flight, steps)
+    finally:
+        if leave(flight):
+            flight.stop()
 
 
 async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome:
@@ -83,7 +107,10 @@ async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcom
 async def _led(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome:
     token = LEADING.set((*LEADING.get(), flight))
     try:
-        return await _joined(rt, call, flight, steps) or await _compute(call, flight, steps)
+        outcome = await _joined(rt, call, flight, steps) or await _compute(call, flight, steps)
+        if flight.orphan and not isinstance(outcome[1], Recording):  # nobody else counts what it has cost
+            call.count(hit=call.hit)
+        return outcome
     finally:
         with suppress(ValueError):  # a coroutine that is collected is closed in another context
             LEADING.reset(token)
@@ -93,6 +120,8 @@ async def _joined(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outc
     """Take the answer of a refresh that runs behind, of the entry that this call found expired; None: there is none."""
     there, _ = join(behind(flight.key), (), lead=False) if call.mode.reads else (None, False)
     landing = await rt.wait(there, patience(call)) if there is not None else None
+    if there is not None and landing is None:
+        leave(there)  # and let it go on: nobody computes behind for somebody
     if landing is not None and landing.kind == "stream" and (seat := landing.content.attach()) is not None:
         call.collapsed = True
         land(flight, landing)
@@ -119,8 +148,11 @@ def _landing(call: Call, outcome: Outcome) -> Landing:
         return Landing("error", value)
     if isinstance(value, Recording):
         return Landing("stream", value)
-    entry = call.copy or call.entry  # of its own making, or found
-    return EMPTY if entry is None else Landing("entry", entry, hit=call.hit, stale=call.stale)
+    entry = call.entry or call.copy  # stored or found, or of its own making
+    if entry is None:
+        return EMPTY
+    detail = call.detail if call.hit else None
+    return Landing("entry", entry, call.hit, call.stale, call.facts.policy.windows, detail)
 
 
 async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
@@ -128,11 +160,13 @@ async def _arrive(call: Call, landing: Landing, steps: Steps) -> Outcome:
     call.collapsed = True
     if landing.kind == "error":
         return False, clone(landing.content)
-    if landing.kind == "entry":
+    # What is served stale by rules that are not this call's is not for it.
+    if landing.kind == "entry" and not (landing.stale and landing.windows != call.facts.policy.windows):
         entry = landing.content
         with suppress(Undecodable):
             value = value_of(call, entry)
             call.entry, call.hit, call.stale, call.usage = entry, landing.hit, landing.stale, entry.meta.usage
+            call.detail = landing.detail
             return True, value
     call.collapsed, call.flight = False, None
     return await steps.load()

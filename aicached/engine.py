@@ -26,7 +26,7 @@ from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry
 from .errors import StoreError, WriteRefused
-from .flight import abandon, cancel_joins
+from .flight import abandon, apart, cancel_joins
 from .holdoff import HoldOffs
 from .keeping import entry_of, measure, note, objection, stream_entry, value_of
 from .keys.keyer import tag_keys
@@ -49,6 +49,8 @@ RECENT = 64
 REMEMBERED = 10_000
 #: How often a call takes its turn again, as it finds a value that is of no use to it.
 _TURNS = 10
+#: Where it is noted that a refresh has failed; that the origin is down is noted under the digest alone.
+_BEHIND = b"r"
 #: Why an answer comes too late to be stored; see `claims.commit`.
 _LATE = ("outdated", "overtaken")
 
@@ -218,9 +220,12 @@ class Engine:
         if call.mode.stores:
             await self._mint(rt, call)
             note(call)
+        if call.flight is None and call.mode.stores:
+            call.apart = apart((self.address, call.digest), call.places)
         if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
             return await self._compute(rt, call)
         call.lease = new_lease(rt, self.store, call)
+        RENEWALS.add(call.lease)  # so that it is given up wherever this ends
         try:
             return await self._turn(rt, call) or await self._compute(rt, call)
         except BaseException:
@@ -240,11 +245,11 @@ class Engine:
                 RENEWALS.give_up(lease)
                 self._store_failed(call, error)
                 return None
-            if met == MINE:
-                RENEWALS.add(lease)
+            lease.mine = met == MINE
             if met in (MINE, PASS):
                 return None
             if (found := await self._elsewhere(rt, call, met)) is not None:
+                RENEWALS.drop(lease)
                 return found
             lease.seen = call.seen
         return None
@@ -272,12 +277,12 @@ class Engine:
         if isinstance(value, Recording):  # `stream_over` does the rest, when it is
             self.holdoffs.end(call.digest)
             return outcome
-        down = not ok and (call.behind or (self._rescues(call) and transient(value)))
+        down = not ok and self._rescues(call) and transient(value)
         if ok:
             self.holdoffs.end(call.digest)
             await self.keep(rt, call, value)
-        elif down:
-            self.holdoffs.begin(call.digest, self.store.now())
+        elif down or call.behind:
+            self.holdoffs.begin(call.digest if down else _BEHIND + call.digest, self.store.now())
         await self._give_back(rt, call, failed=not ok, down=down)
         return (self._rescue(call, type(value).__name__) if down else None) or outcome
 
@@ -305,13 +310,18 @@ class Engine:
         if entry is None or not revalidates(entry, policy, self.store.now()):
             return None
         outcome = self._served(call, entry, "stale")
-        if outcome is None or not call.mode.stores or self.holdoffs.holds(call.digest, self.store.now()):
+        if outcome is None or not call.mode.stores or self._left_alone(call):
             return outcome
         again = call.repeated()
         if REFRESHES.start(rt, (self.address, call.digest), lambda: self._refresh(rt, again)):
             return outcome
-        call.hit, call.stale, call.entry = False, False, None
+        call.hit, call.stale, call.entry, call.usage, call.detail = False, False, None, None, None
         return None
+
+    def _left_alone(self, call: Call) -> bool:
+        """Has a refresh of this key failed a moment ago?"""
+        now = self.store.now()
+        return any(self.holdoffs.holds(key, now) for key in (call.digest, _BEHIND + call.digest))
 
     async def _refresh(self, rt: Runtime, call: Call) -> None:
         """Compute again what somebody was served stale."""
@@ -321,6 +331,7 @@ class Engine:
         counts = call.facts.counts
         spend(counts, call.origin_seconds, call.usage)
         counts.stored += call.stored
+        counts.refused += call.refused
         counts.errors += call.errors
         if not ok:
             call.facts.warn(
@@ -372,7 +383,8 @@ class Engine:
             return await self._streamed(rt, call, outcome) if outcome[0] else outcome
 
         option, longest = call.facts.policy.retry, call.facts.policy.max_compute
-        if not isinstance(option, int):  # a tenacity Retrying: its own rules from the first attempt on
+        # A tenacity Retrying: its own rules from the first attempt on, but where a stale answer may do.
+        if not isinstance(option, int) and not self._rescues(call):
             return await rt.again(option, None, attempt, longest)
         started = rt.monotonic()
         ok, value = await attempt()
@@ -427,13 +439,19 @@ class Engine:
         await self._store(rt, call, entry)
 
     async def _store(self, rt: Runtime, call: Call, entry: Entry | None) -> None:
-        if entry is None or call.stamps is None or not call.mode.stores:
+        # Who has not reached the store cannot compare with what is there, and an invalidation may have come since.
+        if entry is None or call.stamps is None or call.unreachable or not call.mode.stores:
             return
-        if call.flight is not None and call.flight.outdated:
+        air = call.flight or call.apart
+        if air is not None and air.outdated:
             call.refuse("outdated")
             return
         try:
             await self._commit(rt, call, entry)
+            if call.stored and call.lease is None and air is not None and air.outdated:
+                await self._ask(rt, call, "delete", call.key)  # invalidated between the question and the commit
+                call.stored = False
+                call.refuse("outdated")
         except StoreError as error:
             self._store_failed(call, error)
 
@@ -468,9 +486,12 @@ class Engine:
             await ask("commit", call.key, data, entry.lifetime, recent, RECENT)
         elif call.ordered:
             await claims.order(ask, lease, (data, entry.lifetime), recent, RECENT)
-        elif (late := await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT)) is not None:
-            call.refuse(late)
-            return
+        else:
+            useless = entry.ttl == 0 and not entry.windows[0]
+            late = await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT, useless=useless)
+            if late is not None:
+                call.refuse(late)
+                return
         call.entry, call.stored = entry, True
         if call.facts.matcher is not None:
             await call.facts.matcher.added(rt, self, call)

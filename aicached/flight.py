@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,12 +52,16 @@ class Landing(NamedTuple):
         content: see *kind*.
         hit: was it answered from the store?
         stale: with what is no longer fresh?
+        windows: in which the leader's rules allow that.
+        detail: what the leader's status says of it.
     """
 
     kind: str
     content: Any = None
     hit: bool = False
     stale: bool = False
+    windows: tuple[float, float] = (0.0, 0.0)
+    detail: str | None = None
 
 
 EMPTY, ABANDONED = Landing("empty"), Landing("abandoned")
@@ -73,12 +78,14 @@ class Flight:
     """
 
     __slots__ = (
+        "__weakref__",
         "aboard",
         "deputy_at",
         "key",
         "landing",
         "loop",
         "newest",
+        "orphan",
         "outdated",
         "stamps",
         "stop",
@@ -93,6 +100,8 @@ class Flight:
         self.newest = newest
         #: A refresh or an invalidation has come since: its answer is its callers', and is not stored.
         self.outdated = False
+        #: Its leader was cancelled, and it goes on for others.
+        self.orphan = False
         self.landing: Landing | None = None
         #: It has landed with a stream that is still being received: who comes joins that.
         self.streaming = False
@@ -115,9 +124,13 @@ class Flight:
 LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("aicached.leading", default=())
 
 _table: dict[Key, Flight] = {}
+#: Computations that nobody joins.
+_apart: weakref.WeakSet[Flight] = weakref.WeakSet()
 #: Streams that are over, noted where the lock could not be taken: by a finalizer that runs under it, for one.
 _retired: deque[Flight] = deque()
-_lock = threading.Lock()
+# Re-entrant, as a collected waiter leaves in the middle of anything, perhaps of a `join`. Each critical section is one
+# that may be entered between any two of its steps.
+_lock = threading.RLock()
 
 
 def _nothing() -> None:
@@ -126,7 +139,7 @@ def _nothing() -> None:
 
 def _remake_after_fork() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _table.clear()
 
 
@@ -256,14 +269,22 @@ def _read_notes() -> None:
             _remove(flight)
 
 
+def apart(key: Key, stamps: tuple[bytes, ...]) -> Flight:
+    """Return what stands for a computation that nobody joins, for as long as somebody holds it."""
+    made = Flight(key, stamps)
+    with _lock:
+        _apart.add(made)
+    return made
+
+
 def cancel_joins(*, key: Key | None = None, stamp: bytes | None = None) -> None:
     """See to it that nobody joins, and nothing is stored by, the flights of an entry, or of what a stamp stands for."""
     keys = () if key is None else (key, behind(key))
     with _lock:
-        for flight in list(_table.values()):
+        for flight in [*_table.values(), *_apart]:
             if flight.key in keys or stamp in flight.stamps:
                 flight.outdated = True
-                del _table[flight.key]
+                _remove(flight)
 
 
 def _remove(flight: Flight) -> None:

@@ -51,19 +51,34 @@ class Lease:
     Args:
         store: where it is; digest: of the call.
         seen: first bytes of the value that it would replace; None where there is none.
-        ends: the monotonic time, in seconds, at which it holds nobody back any more.
-        lasting: seconds that its generation is remembered.
+        longest: seconds for which it may hold others back.
         alive: () -> can the computation still end? Not once its event loop is closed.
     """
 
-    __slots__ = ("again", "alive", "digest", "ends", "generation", "lasting", "rival", "seen", "store", "token", "word")
+    __slots__ = (
+        "again",
+        "alive",
+        "begun",
+        "digest",
+        "ends",
+        "generation",
+        "lasting",
+        "longest",
+        "mine",
+        "rival",
+        "seen",
+        "store",
+        "token",
+        "word",
+    )
 
-    def __init__(self, store: Any, digest: bytes, seen: bytes | None, ends: float, lasting: float, alive: Any) -> None:
+    def __init__(self, store: Any, digest: bytes, seen: bytes | None, longest: float, alive: Any) -> None:
         self.store = store
         self.digest = digest
         self.seen = seen
-        self.ends = ends
-        self.lasting = lasting
+        self.longest = longest
+        self.lasting = 2 * longest + SECONDS
+        self.ends = self.begun = 0.0
         self.alive = alive
         self.token = os.urandom(_TOKEN)
         #: What an invalidation changes. A store that may forget is given one with the lease: were there none, one that
@@ -71,6 +86,8 @@ class Lease:
         self.generation: bytes | None = os.urandom(_TOKEN) if store.forgets else None
         #: The computation before this one has failed.
         self.again = False
+        #: It is held: renewed from time to time. Before, it is only known, so that it can be given up.
+        self.mine = False
         #: The word that lets it compute without the right to hold others back.
         self.word: bytes | None = None
         #: What is in the place of the lease while another holds it.
@@ -84,6 +101,15 @@ class Lease:
     def keys(self) -> tuple[bytes, bytes, bytes]:
         """Return the store keys of value, lease and generation."""
         return b"v" + self.digest, b"l" + self.digest, b"g" + self.digest
+
+    def begin(self, now: float) -> None:
+        """Let its time count from *now*, the monotonic time in seconds: it is claimed, perhaps after a long wait."""
+        self.ends = now + self.longest
+        self.begun = self.store.now()
+
+    def forgotten(self) -> bool:
+        """Might an invalidation that has come since it began be forgotten by now?"""
+        return self.generation is None and self.store.now() >= self.begun + 2 * self.longest
 
     def writes(self, now: float) -> dict[bytes, tuple[bytes, float]]:
         """Return what is put into the store to take or to renew it."""

@@ -318,6 +318,7 @@ class Plan:
         asked = engine.asked(digest, places, self.keyer.epoch)
         found: list[Any] | StoreError | None = None
         if leading and flight is not None:
+            flight.loop = rt.loop()
             try:
                 read = found = await rt.ask(engine.store, "get_many", asked)
                 entry = engine.plain_hit(read[0], read[1:-1], digest, facts.rules)

@@ -41,7 +41,8 @@ class Refreshes:
 
     def begin(self) -> None:
         """Begin with none: after a fork, those there were are the parent's."""
-        self._lock = threading.Lock()
+        # Re-entrant, as a task that is collected may end in the middle of a `start`.
+        self._lock = threading.RLock()
         self._running: dict[Key, Behind | None] = {}
         self._deaths: OrderedDict[Key, int] = OrderedDict()
 
@@ -51,9 +52,8 @@ class Refreshes:
             if self._deaths.get(key, 0) >= DEATHS:
                 del self._deaths[key]  # who computes now may find it to be well
                 return False
-            there = self._running.get(key)
-            if there is not None and there.over():
-                self._died(key)
+            for dead in [each for each, there in self._running.items() if there is not None and there.over()]:
+                self._died(dead)
             if key in self._running or len(self._running) >= LIMIT:
                 return True
             self._running[key] = None

@@ -39,7 +39,7 @@ class Renewals:
         self._thread: threading.Thread | None = None
 
     def add(self, lease: Lease) -> None:
-        """Renew a lease from now on."""
+        """Know a lease from now on, and renew it while it is held."""
         with self._lock:
             self._held[lease.token] = lease
             if self._thread is None:
@@ -93,6 +93,8 @@ class Renewals:
             return self._thread is None
 
     def _renew(self, lease: Lease) -> None:
+        if not lease.mine:
+            return
         now = time.perf_counter()
         if now >= lease.ends or not lease.alive():
             self.drop(lease)
@@ -110,6 +112,8 @@ def _release(lease: Lease) -> bool:
     A claim that was cancelled may still be on its way, in a thread or in a socket: release finds nothing, then the
     claim is carried out, and holds everybody back although nobody computes. So what was not there is looked for again.
     """
+    if lease.word is not None:  # it had no right to hold others back, and the word is for them
+        return True
     _, key, _ = lease.keys()
     with suppress(StoreError):  # it ends by itself
         return lease.store.swap({key: lease.content}, {key: None}, news=key) is None

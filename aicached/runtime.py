@@ -75,13 +75,14 @@ class ThreadBehind(Behind):
         return not self.thread.is_alive()
 
     def settle(self, seconds: float) -> None:
-        self.thread.join(seconds)
+        if self.thread is not threading.current_thread():  # a refresh may close its cache
+            self.thread.join(seconds)
 
 
 class TaskBehind(Behind):
     """Be a task, which dies with its loop."""
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
+    def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task  # which the loop alone would not keep
         self.loop = task.get_loop()
 
@@ -90,8 +91,12 @@ class TaskBehind(Behind):
 
     def settle(self, seconds: float) -> None:
         if not self.over():
-            with suppress(RuntimeError):  # the loop has closed in between
-                self.loop.call_soon_threadsafe(self.task.cancel)
+            self.stop()
+
+    def stop(self) -> None:
+        """Cancel it, from any thread."""
+        with suppress(RuntimeError):  # its loop is closed, and it is over
+            self.loop.call_soon_threadsafe(self.task.cancel)
 
     async def asettle(self, seconds: float) -> None:
         if self.loop is asyncio.get_running_loop():
@@ -127,15 +132,27 @@ class Runtime:
         raise NotImplementedError
 
     async def wait(self, flight: Flight, patience: float) -> Landing | None:
-        """Wait until a flight lands, for *patience* seconds at most; None where it has not."""
+        """
+        Wait until a flight lands, for *patience* seconds at most.
+
+        Returns:
+            how it has landed; None where it has not, and the caller is still aboard: to wait again, or to `leave`.
+        """
         bell = self.bell()
         try:
             if board(flight, bell.ring):
                 await bell.wait(patience)
-            return flight.landing
-        finally:
+        except BaseException:
             if leave(flight):
                 flight.stop()
+            raise
+        if flight.landing is not None:
+            leave(flight)
+        return flight.landing
+
+    def loop(self) -> Any:
+        """Return the event loop that this caller lives in; None where he needs none."""
+        return None
 
     def bell(self) -> Bell:
         """Return what wakes this caller."""
@@ -292,9 +309,9 @@ class Asyncio(Runtime):
 
         So that the leader's cancellation is a waiter's: the computation goes on while anyone wants it.
         """
-        flight.loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         task = loop.create_task(story)
-        flight.stop = partial(loop.call_soon_threadsafe, task.cancel)
+        flight.stop = TaskBehind(task).stop
         task.add_done_callback(partial(_over, flight))
         try:
             await asyncio.wait({task})
@@ -302,8 +319,12 @@ class Asyncio(Runtime):
             if leave(flight):
                 task.cancel()
                 await asyncio.wait({task})  # its own clean-up comes first, as if it had been called directly
+            flight.orphan = True
             raise
         return task.result()
+
+    def loop(self) -> Any:
+        return asyncio.get_running_loop()
 
     def bell(self) -> Bell:
         return LoopBell()

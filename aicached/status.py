@@ -40,8 +40,8 @@ class CacheInfo(NamedTuple):
     Count what one function's calls came to, in this process.
 
     ``hits + misses + bypassed`` is the number of calls. Stale hits are hits too; collapsed, refused and stored calls
-    are misses too. ``errors`` are the store's. Seconds and cost (dollars) are those of the origin: ``spent`` on misses,
-    ``saved`` by hits.
+    are misses too, but for what a refresh behind its callers has stored or refused. ``errors`` are the
+    store's. Seconds and cost (dollars) are those of the origin: ``spent`` on misses, ``saved`` by hits.
     """
 
     hits: int = 0

@@ -13,7 +13,6 @@ import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from . import lease as leases
 from .bells import Bell
 from .call import Call
 from .claims import Ask, claim
@@ -32,9 +31,9 @@ _JITTER = 0.2
 
 def new_lease(rt: Runtime, store: Store, call: Call) -> Lease:
     """Return the lease that a call asks for, or overrules others with."""
-    longest = call.facts.policy.max_compute
-    lasting = 2 * longest + leases.SECONDS
-    return Lease(store, call.digest, call.seen, rt.monotonic() + longest, lasting, rt.alive())
+    made = Lease(store, call.digest, call.seen, call.facts.policy.max_compute, rt.alive())
+    made.begin(rt.monotonic())
+    return made
 
 
 async def take_turn(rt: Runtime, ask: Ask, call: Call, lease: Lease, *, waits: bool) -> bytes:

@@ -40,7 +40,8 @@ class News:
 
     def begin(self) -> None:
         """Begin without thread and connection; those there were, after a fork, are the parent's."""
-        self._lock = threading.Lock()
+        # Re-entrant, as a collected waiter may leave in the middle of anything.
+        self._lock = threading.RLock()
         self._wakes: dict[bytes, list[Callable[[], None]]] = {}
         self._thread: threading.Thread | None = None
         self._line: Any = None
@@ -52,8 +53,10 @@ class News:
             if not known:
                 self._say(b"SUBSCRIBE", [name])
             if self._thread is None:
-                self._thread = threading.Thread(target=self._listen, name="aicached-news", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._listen, name="aicached-news", daemon=True)
+                with suppress(RuntimeError):  # no thread can be started: who waits looks by himself
+                    thread.start()
+                    self._thread = thread
         if known:
             wake()
 
@@ -85,6 +88,8 @@ class News:
                 self._read(line)
             except _FAILURES:
                 time.sleep(_PAUSE)
+                if not self._wakes and self._retired():
+                    return
             finally:
                 with self._lock:
                     if self._line is line:

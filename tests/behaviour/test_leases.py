@@ -276,7 +276,7 @@ def test_a_cancel_at_every_step_leaves_nothing_behind(redis_url):
 def test_a_claim_that_is_carried_out_after_it_was_given_up_holds_nobody_back(tmp_path):
     """A cancelled claim may still be on its way, and come after its own release."""
     store = SQLiteStore(tmp_path / "a.db", timeout=5)
-    lease = Lease(store, os.urandom(32), None, float("inf"), 60.0, lambda: True)
+    lease = Lease(store, os.urandom(32), None, 60.0, lambda: True)
     RENEWALS.add(lease)
     RENEWALS.give_up(lease)
     time.sleep(0.1)

@@ -323,25 +323,33 @@ def test_refreshes_that_die_with_their_loop_make_the_caller_wait(any_cache, cloc
 
 def test_closing_a_cache_ends_its_refreshes(clock, colour, monkeypatch):
     monkeypatch.setattr(refreshes, "PATIENCE", 0.1)
-    gate = threading.Event()
+    slow, gate = threading.Event(), threading.Event()
+
+    def origin(prompt):
+        if slow.is_set():
+            gate.wait(30)
+        return "a"
+
+    async def aorigin(prompt):
+        if slow.is_set():
+            await asyncio.sleep(30)
+        return "a"
 
     async def story():
-        store = MemoryStore(clock=clock)
-        cache = Cache(store)
-        stage = Scene(cache, clock, colour, ScriptedModel("old", "new", delay=30), stale_while_revalidate=60)
-        stage.model.delay = 0
+        cache = Cache(MemoryStore(clock=clock))
+        stage = Scene(cache, clock, colour, origin if colour == "sync" else aorigin, stale_while_revalidate=60)
         await stage.ask()
-        stage.model.delay = 30
+        slow.set()
         clock.advance(TTL + 1)
         await stage.ask()
         await asyncio.sleep(0)
         start = time.monotonic()
         await cache.aclose()
         assert time.monotonic() - start < 10
-        gate.set()
 
     play(story())
-    assert gate.is_set()
+    gate.set()
+    REFRESHES.settle()
 
 
 def test_entries_written_together_do_not_end_together(cache, colour, run, monkeypatch):

@@ -31,6 +31,7 @@ bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/misses.py
 	@$(BIN)/python benchmarks/redis_hits.py
 	@$(BIN)/python benchmarks/keys.py
+	@$(BIN)/python benchmarks/streams.py
 	@$(BIN)/python benchmarks/semantic.py
 
 lint: $(VENV)/with-dev

@@ -156,7 +156,7 @@ class CurrentCall:
         stale: the `Entry` that is being replaced; None where there is none.
     """
 
-    __slots__ = ("seen", "skipped", "stale", "tags", "ttl")
+    __slots__ = ("seen", "skipped", "stale", "tags", "ttl", "watching")
 
     def __init__(self, stale: Entry | None = None) -> None:
         self.ttl: Any = ...
@@ -164,6 +164,8 @@ class CurrentCall:
         self.stale = stale
         self.skipped: str | None = None
         self.seen: Any = None
+        #: Sees all that is shown of a stream, of which `seen` is only the last.
+        self.watching: Callable[[Any], None] | None = None
 
     def skip(self, why: str = "skipped by the function") -> None:
         """Keep nothing of this answer; *why* stands in the status."""
@@ -172,6 +174,8 @@ class CurrentCall:
     def saw(self, response: Any) -> Any:
         """Show the cache the provider's answer behind a text, for its usage and completeness; return *response*."""
         self.seen = response
+        if self.watching is not None:
+            self.watching(response)
         return response
 
 

@@ -275,11 +275,21 @@ class _Clerk:
                 with suppress(Exception):  # nobody is there to hear of it, and the next second tries again
                     ledger.flush()
 
-    def end(self) -> None:
-        """Stop the thread, and flush what is left."""
+    def stop(self) -> None:
+        """Stop the thread, but for one that waits for its store; before a fork, so that none is cut in two."""
         self.over.set()
         if self.thread is not None and self.thread.is_alive():
             self.thread.join(1.0)
+
+    def go_on(self) -> None:
+        """Start the thread again, in a parent after a fork."""
+        if self.thread is not None:
+            self.over = threading.Event()
+            self._start()
+
+    def end(self) -> None:
+        """Stop the thread, and flush what is left."""
+        self.stop()
         for ledger in list(self.ledgers):
             ledger.flush()
 
@@ -298,4 +308,4 @@ class _Clerk:
 
 _clerk = _Clerk()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_clerk.after_fork)
+    os.register_at_fork(before=_clerk.stop, after_in_parent=_clerk.go_on, after_in_child=_clerk.after_fork)

@@ -69,20 +69,16 @@ def form_of(stream: Any) -> str:
 class Sight:
     """See chunks go by: those of the stream, or those that the origin shows of the one behind it."""
 
-    __slots__ = ("current", "shown", "tries", "watch")
+    __slots__ = ("current", "tries", "watch")
 
     def __init__(self, call: Call) -> None:
         self.current = call.current
-        self.shown: Any = None
         self.watch: providers.Watch | None = None
         self.tries = _TRIES
+        self.current.watching = self._look
 
     def see(self, chunk: Any) -> None:
         """Take in a chunk."""
-        shown = self.current.seen
-        if shown is not self.shown:
-            self.shown = shown
-            self._look(shown)
         if chunk.__class__ not in IMMUTABLE:
             self._look(chunk)
 
@@ -101,6 +97,7 @@ class Sight:
 
     def told(self) -> None:
         """Leave what was seen where the rules and the counting look for it."""
+        self.current.watching = None
         if self.watch is not None:
             self.current.seen = self.watch
 

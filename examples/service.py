@@ -3,8 +3,9 @@ A service that answers questions, with one cache for all its replicas.
 
     uvicorn --app-dir examples service:app
 
-Its answers are shared through the Redis that REDIS_URL names; without one they are kept in a file. It works without the
-cache, too: a Redis that is down costs speed and money, not answers.
+Each response says in its ``Cache-Status`` header what the cache did, and /metrics is for Prometheus. Answers are
+shared through the Redis that REDIS_URL names; without one they are kept in a file. It works without the cache, too: a
+Redis that is down costs speed and money, not answers.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from openai import AsyncOpenAI
+from prometheus_client import make_asgi_app
 from pydantic import BaseModel
 
-from aicached import Cache, ai_cached, trace
+from aicached import Cache, ai_cached
+from aicached.observe.asgi import CacheStatusMiddleware
+from aicached.observe.prometheus import PrometheusHook
 
 MODEL = os.environ.get("MODEL", "gpt-4o-mini")
 
-cache = Cache(near=True, namespace="service")
+cache = Cache(near=True, namespace="service", hooks=[PrometheusHook()])
 client = AsyncOpenAI()
 
 
@@ -43,14 +47,13 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+app.add_middleware(CacheStatusMiddleware)
+app.mount("/metrics", make_asgi_app())
 
 
 @app.post("/ask")
-async def ask(question: Question, response: Response) -> dict[str, str]:
-    with trace() as calls:
-        text = await answer(question.text)
-    response.headers["X-Cache"] = "hit" if calls[0].hit else "miss"
-    return {"answer": text}
+async def ask(question: Question) -> dict[str, str]:
+    return {"answer": await answer(question.text)}
 
 
 @app.get("/health")

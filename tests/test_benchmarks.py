@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("script", ["hits.py", "misses.py", "redis_hits.py", "keys.py", "semantic.py"])
+SCRIPTS = ["hits.py", "misses.py", "redis_hits.py", "keys.py", "semantic.py", "streams.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_runs(script: str, tmp_path: Path) -> None:
     """Each script prints its table, from any folder."""
     command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aicached import Cache
 from aicached.testing import ModelServer
 from tests.servers import RedisServer
 
@@ -60,7 +62,14 @@ class Service:
     def ask(self, text: str) -> tuple[str, str]:
         reply = self.client.post("/ask", json={"text": text})
         assert 200 == reply.status_code, reply.text
-        return reply.headers["x-cache"], reply.json()["answer"]
+        return "hit" if "; hit" in reply.headers["cache-status"] else "miss", reply.json()["answer"]
+
+    def sample(self, name: str, **labels: str) -> float:
+        """Return a figure of /metrics, added up over the labels that are not named."""
+        lines = self.client.get("/metrics/").text.splitlines()
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        fitting = [line for line in lines if re.match(rf"{name}\W", line) and all(each in line for each in wanted)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in fitting)
 
     def end(self) -> str:
         self.client.close()
@@ -95,6 +104,40 @@ def test_replicas_share_their_answers_and_outlive_their_redis(compose_redis: Red
     for text in said:
         assert "Traceback" not in text
         assert "Application shutdown complete" in text
+
+
+def test_under_load_headers_metrics_and_the_shared_sums_agree(compose_redis: RedisServer) -> None:
+    async def load(ports: list[int]) -> list[str]:
+        async with httpx.AsyncClient(timeout=30) as client:
+            gate = asyncio.Semaphore(40)
+
+            async def one(number: int) -> str:
+                async with gate:
+                    url = f"http://127.0.0.1:{ports[number % 2]}/ask"
+                    reply = await client.post(url, json={"text": f"Question {number // 2 % 15}?"})
+                return str(reply.headers["cache-status"])
+
+            return await asyncio.gather(*map(one, range(400)))
+
+    with ModelServer() as models:
+        replicas = [Service(models.url, compose_redis.url) for _ in range(2)]
+        try:
+            said = asyncio.run(load([replica.port for replica in replicas]))
+            hits = sum("; hit" in status for status in said)
+            total = {
+                name: sum(replica.sample(f"aicached_{name}_total") for replica in replicas)
+                for name in ("hits", "misses", "collapsed")
+            }
+            assert (hits, 400 - hits) == (total["hits"], total["misses"])
+            assert sum("; collapsed" in status for status in said) == total["collapsed"]
+            assert 15 == models.calls
+            requests = [replica.sample("aicached_http_request_seconds_count", path="/ask") for replica in replicas]
+            assert [200, 200] == requests
+        finally:
+            for replica in replicas:
+                replica.end()
+    with Cache(compose_redis.url, namespace="service") as cache:
+        assert (hits, 400 - hits) == (cache.stats().hits, cache.stats().misses)
 
 
 def test_the_compose_file_says_what_the_docs_say() -> None:

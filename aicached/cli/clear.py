@@ -21,7 +21,10 @@ def run(
     function: Annotated[str | None, typer.Option(help="Only this function: module:function")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
-    """Forget every answer of a namespace, of a scope in it, or of a function, for all processes."""
+    """Forget a namespace, a scope or a function.
+
+    For all processes on the store.
+    """
     if scope is not None and function is not None:
         raise ConfigurationError("--scope or --function, not both")
     what = f"function {function}" if function else f"scope {scope!r}" if scope else f"namespace {namespace!r}"

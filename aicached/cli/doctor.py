@@ -32,7 +32,7 @@ _EXTRAS = {
 
 
 def run(url: UrlOption = None, namespace: NamespaceOption = "default", as_json: JsonOption = False) -> int:
-    """Check the store: does it answer, how fast, and what to change."""
+    """Check the store, and say what to change."""
     source = "--url" if url else next((n for n in ("AICACHED_URL", "REDIS_URL") if os.environ.get(n)), "default")
     with cache_of(url, namespace) as cache:
         about: dict[str, Any] = {

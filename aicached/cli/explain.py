@@ -21,7 +21,10 @@ def run(
     namespace: NamespaceOption = "default",
     as_json: JsonOption = False,
 ) -> int:
-    """Say whether a call would hit, and if not, what differs; without arguments, what is in the key."""
+    """Say whether a call would hit, or why not.
+
+    Without arguments: what is in the key, what is followed, and what is not.
+    """
     found = target(function, url, namespace)
     if not arguments:
         return _parameters(found.cache_parameters(), as_json)

@@ -20,7 +20,7 @@ def run(
     as_json: JsonOption = False,
     tag: Annotated[list[str] | None, typer.Option(help="All answers with this tag; may be said again.")] = None,
 ) -> int:
-    """Forget single answers by their keys, or all that carry a tag."""
+    """Forget answers by their keys, or by a tag."""
     if not keys and not tag:
         raise ConfigurationError("invalidate: name a key, or --tag")
     with cache_of(url, namespace) as cache:

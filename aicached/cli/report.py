@@ -36,7 +36,10 @@ def run(
     namespace: NamespaceOption = "default",
     as_json: JsonOption = False,
 ) -> int:
-    """Write a page with hit rate, latency, savings, most valuable entries and misses by reason."""
+    """Write a page about what the cache does.
+
+    Hit rate, savings, latency, misses by reason, most valuable entries.
+    """
     with cache_of(url, namespace) as cache:
         facts = _facts(cache)
     _write(output, page(facts))

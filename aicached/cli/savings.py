@@ -24,7 +24,10 @@ def run(
     cost_per_1k_tokens: Annotated[float, typer.Option(help="For the calculation: dollars.")] = 0.003,
     tokens_per_request: Annotated[float, typer.Option(help="For the calculation: in and out.")] = 500,
 ) -> int:
-    """Show what hits saved: calls, tokens, dollars, seconds; with --requests-per-day, calculate it."""
+    """Show what hits saved, or would save.
+
+    With --requests-per-day it is calculated, without any measurement.
+    """
     if requests_per_day is not None:
         return _calculated(requests_per_day, hit_rate, cost_per_1k_tokens, tokens_per_request, as_json)
     with cache_of(url, namespace) as cache:

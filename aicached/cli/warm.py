@@ -25,7 +25,10 @@ def run(
     as_json: JsonOption = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls under way at most.")] = 8,
 ) -> int:
-    """Call a function with each line of a file, so that later calls hit; what is there already costs nothing."""
+    """Call a function with each line of a file.
+
+    Later calls hit; what is there already costs nothing.
+    """
     inputs = list(_inputs(file))
     found = target(function, url, namespace)
     report = finish(found.cache_warm(inputs, concurrency=concurrency))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any
 
@@ -19,7 +19,7 @@ from .. import providers
 from .classes import Classes, Undecodable
 from .objects import reference, resolve
 
-__all__ = ["NotPlain", "finished", "maker", "name_of", "spelled"]
+__all__ = ["NotPlain", "alike", "finished", "maker", "name_of", "quick", "spelled"]
 
 _LEAVES = frozenset((type(None), bool, int, float, str, bytes, datetime.datetime, datetime.date))
 
@@ -30,12 +30,27 @@ class NotPlain(Exception):
 
 def name_of(kind: type) -> list[Any] | None:
     """Return what names an SDK's class and the releases that know it so; None for a class of anybody else's."""
+    module = _homes.get(kind, "")
+    if module == "":
+        if len(_homes) > 1000:  # classes made at run time
+            _homes.clear()
+        module = _homes[kind] = _home(kind)
+    if module is None:
+        return None
+    releases = [getattr(sys.modules.get(name), "__version__", None) for name in (module, "pydantic")]
+    return ["v", reference(kind), releases] if all(isinstance(each, str) for each in releases) else None
+
+
+#: Class -> package of the SDK that owns it, None where none does; asked for each model in each chunk of a stream.
+_homes: dict[type, str | None] = {}
+
+
+def _home(kind: type) -> str | None:
     generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
     provider = providers.of_class(kind)
     if provider is None or generic.get("origin") or generic.get("parameters") or not provider.owns(kind):
         return None
-    releases = [getattr(sys.modules.get(name), "__version__", None) for name in (provider.module, "pydantic")]
-    return ["v", reference(kind), releases] if all(isinstance(each, str) for each in releases) else None
+    return provider.module
 
 
 def maker(name: Any, classes: Classes) -> Callable[[Any], Any]:
@@ -78,6 +93,40 @@ def finished(made: Any, notes: dict[str, Any], loose: list[list[Any]]) -> Any:
     return made
 
 
+def quick(value: Any) -> list[Any] | None:
+    """Return what `spelled` does, by the SDK's compiled serializer: for most answers right, and to be compared."""
+    try:
+        plain = type(value).__pydantic_serializer__.to_python(value, exclude_unset=True, by_alias=True, warnings=False)
+    except Exception:
+        return None
+    return [plain, {}, []]
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Are these the same, type by type, state by state? False also where that is not seen at once."""
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is str or kind is int:
+        return bool(one == other)
+    if kind is list:
+        return len(one) == len(other) and _all_alike(one, other)
+    if kind is dict:
+        return list(one) == list(other) and _all_alike(one.values(), other.values())
+    if hasattr(kind, "__pydantic_fields__"):
+        return (
+            one.__pydantic_fields_set__ == other.__pydantic_fields_set__
+            and alike(one.__dict__, other.__dict__)
+            and alike(one.__pydantic_extra__, other.__pydantic_extra__)
+            and alike(one.__pydantic_private__, other.__pydantic_private__)
+        )
+    return one is other
+
+
+def _all_alike(some: Collection[Any], others: Collection[Any]) -> bool:
+    return all(one is other or alike(one, other) for one, other in zip(some, others, strict=True))
+
+
 def _plain(value: Any, path: list[Any], loose: list[list[Any]]) -> Any:
     kind = type(value)
     if kind is list:
@@ -92,7 +141,7 @@ def _plain(value: Any, path: list[Any], loose: list[list[Any]]) -> Any:
 
 
 def _fields(value: Any, kind: Any, path: list[Any], loose: list[list[Any]]) -> dict[str, Any]:
-    if name_of(kind) is None:
+    if _homes.get(kind) is None and name_of(kind) is None:
         raise NotPlain
     declared, names = kind.__pydantic_fields__, value.__pydantic_fields_set__
     made = {}

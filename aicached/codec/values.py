@@ -9,6 +9,7 @@ its raw state.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -172,25 +173,47 @@ class _Encoder:
         """Return an SDK's answer in short where it would come back the same, else its state."""
         self.inside = True
         try:
-            state = self._state(value, kind, shape)
-            packed = native(state)
+            if (brief := self._brief(value, kind, name)) is not None:
+                return ExtType(_VALIDATED, brief)
             short = self._short(value, name)
             if short is None:
-                return state
+                return self._state(value, kind, shape)
             try:
                 made = _Decoder(self.classes).answer(short)
             except Exception:  # the SDK's validator wants something else than what its server has said
-                return state
-            same = type(made) is kind and native(self._state(made, kind, shape)) == packed
+                return self._state(value, kind, shape)
+            if validated.alike(value, made):
+                self.seen.add(kind)
+                return ExtType(_VALIDATED, short)
+            state = self._state(value, kind, shape)
+            same = type(made) is kind and native(self._state(made, kind, shape)) == native(state)
             return ExtType(_VALIDATED, short) if same else state
         finally:
             self.inside = False
+
+    def _brief(self, value: Any, kind: type, name: bytes) -> bytes | None:
+        """Return the short form by the quick way, None where that does not give the same again."""
+        said = validated.quick(value)
+        if said is None:
+            return None
+        try:
+            brief: bytes = native([name, *said])
+            made = _Decoder(self.classes).answer(brief)
+        except Exception:  # an enum, a moment, a long integer: the thorough way spells them
+            return None
+        if not validated.alike(value, made):
+            return None
+        self.seen.add(kind)
+        return brief
 
     def _short(self, value: Any, name: bytes) -> bytes | None:
         try:
             said = validated.spelled(value)
         except validated.NotPlain:
             return None
+        if not self.careful:
+            with suppress(TypeError):  # a moment in it, which msgpack cannot say
+                return native([name, *said])  # type: ignore[no-any-return]
         return native([name, *self.tree(said)])  # type: ignore[no-any-return]
 
     def _taught(self, value: Any, teaching: Teaching) -> ExtType:

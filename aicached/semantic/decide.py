@@ -16,9 +16,9 @@ from .verdict import Candidate
 
 __all__ = ["bar_of", "considered", "highest_threshold", "lowest_bar"]
 
-#: What is taken off the threshold where both texts have the same words: an embedding sees too much in politeness and
-#: order.
-_SAME_WORDS = -0.08
+#: What is taken off the threshold where both texts have the same words, two or more: an embedding sees too much in
+#: politeness, order and misspellings.
+_SAME_WORDS = 0.2
 #: The similarity that two texts need of which one is the other with a few words put in, whatever the threshold: an
 #: embedding hardly sees a condition, and no rule can tell "raw" eggs from "good" advice.
 _SAYS_MORE = 0.96
@@ -26,14 +26,12 @@ _SAYS_MORE = 0.96
 
 def lowest_bar(threshold: float) -> float:
     """Return the similarity below which no pair may match."""
-    return threshold + _SAME_WORDS
+    return threshold - _SAME_WORDS
 
 
 def bar_of(pair: Pair, threshold: float) -> float:
     """Return the similarity from which a pair may match."""
-    if says_more(pair):
-        return max(threshold, _SAYS_MORE)
-    return threshold if pair.more or pair.less else threshold + _SAME_WORDS
+    return max(threshold, _SAYS_MORE) if says_more(pair) else threshold - _discount(pair)
 
 
 def highest_threshold(new: str, old: str, similarity: float, language: Language | None = None) -> float | None:
@@ -41,7 +39,13 @@ def highest_threshold(new: str, old: str, similarity: float, language: Language 
     pair = pair_of(new, old, language or ENGLISH)
     if says_more(pair):
         return similarity if similarity >= _SAYS_MORE else None
-    return similarity if pair.more or pair.less else min(1.0, similarity - _SAME_WORDS)
+    return min(1.0, similarity + _discount(pair))
+
+
+def _discount(pair: Pair) -> float:
+    """Return what the same words are worth; of a single one more may be asked than one thing."""
+    same = not pair.more and not pair.less
+    return _SAME_WORDS if same and len(pair.new.words) + len(pair.new.numbers) + len(pair.new.codes) > 1 else 0.0
 
 
 def considered(

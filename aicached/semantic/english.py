@@ -36,6 +36,7 @@ _FRAMES = (
     "just curious", "just wondering", "out of curiosity", "for my exam tomorrow", "for my exam", "for a friend",
     "thank you so much", "thank you very much", "thanks so much", "thanks a lot", "thanks a bunch", "many thanks",
     "thank you", "thanks in advance", "thanks", "if you do not mind", "if possible", "when you get a chance",
+    "would you mind telling me",
     "i was wondering if you could", "i was wondering", "i am wondering", "i wonder", "i would like to know",
     "i would love to know", "i want to know", "i need to know", "i am trying to understand", "i keep hearing about",
     "i am trying to figure out", "i am trying to find out", "i am not sure", "because i am new to this",
@@ -68,7 +69,7 @@ make makes making made let lets use uses used using take takes took taking give 
 way ways method methods step steps process procedure approach
 explain describe tell show list say define definition meaning mean means meant
 ever actually just only mostly usually normally typically generally roughly approximately simply certain
-help advice tip tips idea ideas figure find out work works
+help advice tip tips idea ideas figure find out work works telling sure
 kind kinds sort sorts type types bit lot lots much many more
 anyone possible able go come comes keep keeps
 up down out off back away along few several most become becomes became feel feels felt happen happens
@@ -562,6 +563,10 @@ ENGLISH = Language(
         "explain describe appear appears seem seems actually currently".split()
     ),
     intros=frozenset("explain describe tell show know understand see wonder asking".split()),
+    fillers=frozenset(
+        "help have has had having go goes going get gets getting got doing done like please tell telling know try then "
+        "here there so also too very really quite even still just ever exactly properly sure".split()
+    ),
     articles=frozenset(["a", "an", "the"]),
     links=_LINKS,
     joins=frozenset("and or vs versus nor but between".split()),

@@ -127,7 +127,8 @@ def says_more(pair: Pair) -> bool:
 
 def _plain(outline: Outline, language: Language) -> set[str]:
     """Return the words without content that say something all the same: "how", "best", "work"."""
-    return {word for word in outline.every if word in language.plain} - language.light - language.links - language.joins
+    silent = language.light | language.links | language.joins | language.fillers
+    return {word for word in outline.every if word in language.plain} - silent
 
 
 # Guards --------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class Language:
         asks: question words.
         intros: words before a question word that say nothing: "explain why".
         light: those of them that come and go with the grammar: articles, pronouns, auxiliaries.
+        fillers: plain words that change nothing where they are put in: "help", "going".
         articles: what stands before a noun.
         links: those of them that say who does what to whom: "from", "than", "by".
         joins: words whose two sides may change places: "and", "or", "versus".
@@ -54,6 +55,7 @@ class Language:
     asks: frozenset[str] = _NONE
     intros: frozenset[str] = _NONE
     light: frozenset[str] = _NONE
+    fillers: frozenset[str] = _NONE
     articles: frozenset[str] = _NONE
     links: frozenset[str] = _NONE
     joins: frozenset[str] = _NONE

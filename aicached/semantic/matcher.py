@@ -156,15 +156,18 @@ class Matcher:
         return considered(text, near.text, near.similarity, *values)
 
     async def _entry(self, rt: Runtime, shelf: Shelf, call: Call, digest: bytes) -> Entry | None:
-        """Return a candidate's entry where it is fresh, and stands under this call's stamps and those of its tags."""
+        """Return a candidate's entry where it is fresh, and what it stands under is as it was: its own tags, too."""
         assert call.lane is not None
-        data, *stamps = await rt.ask(shelf.store, "get_many", (b"v" + digest, *call.lane.stamps))
+        own = call.lane.stamps
+        data, *stamps = await rt.ask(shelf.store, "get_many", (b"v" + digest, *own))
         entry = shelf.opened(data, digest)
         if entry is None or judge(entry, shelf.store.now()) != FRESH:
             return None
-        if tags := entry.places()[len(stamps) - 1 :]:
-            stamps += await rt.ask(shelf.store, "get_many", tags)
-        return entry if entry.meta.stamps == stamps else None
+        places, known = (own[0], *entry.places()), dict(zip(own, stamps, strict=True))
+        more = [place for place in places if place not in known]
+        if more:
+            known.update(zip(more, await rt.ask(shelf.store, "get_many", more), strict=True))
+        return entry if entry.meta.stamps == [known[place] for place in places] else None
 
     async def _catch_up(self, rt: Runtime, shelf: Shelf, search: Search) -> None:
         """Read what was added to the partition since it was read last."""

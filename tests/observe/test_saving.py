@@ -165,3 +165,28 @@ def test_another_namespace_is_another_key_and_said_so(tmp_path):
     Cache("memory://", namespace="a").save(tmp_path / "answers")
     with pytest.raises(ConfigurationError, match="'a'.*'b'"):
         Cache("memory://", namespace="b").load(tmp_path / "answers")
+
+
+def test_tags_go_along_and_still_forget(fresh, tmp_path):
+    path = tmp_path / "answers"
+    first = fresh()
+    ask, _ = asks(first, tags=lambda prompt: [f"about {prompt}"])
+    ask("tea"), ask("coffee")
+    assert 2 == first.save(path)
+    second = fresh()
+    ask, _ = asks(second, tags=lambda prompt: [f"about {prompt}"])
+    assert 2 == second.load(path)
+    second.invalidate_tags("about tea")
+    assert [False, True] == [ask.cache_contains("tea"), ask.cache_contains("coffee")]
+
+
+def test_the_near_tier_saves_and_loads_too(redis_url, tmp_path):
+    with Cache(redis_url, near=True) as cache:
+        ask, _ = asks(cache)
+        ask("hi")
+        assert 1 == cache.save(tmp_path / "answers")
+        cache.clear()
+        assert not ask.cache_contains("hi")
+        assert 1 == cache.load(tmp_path / "answers")
+        assert ask.cache_contains("hi")
+        assert (1, 0) == (cache.stats().misses, cache.savings().calls)

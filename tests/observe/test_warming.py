@@ -300,3 +300,30 @@ def test_a_terminal_shows_how_far_it_is_with_rich_or_without(rich):
     assert 0 == code, screen
     assert "50 kept, 0 hits, 0 failed" in screen
     assert ("50/50" if rich else "50 of 50") in screen
+
+
+# Streams -------------------------------------------------------------------------------------------------------------
+
+
+def streams(colour):
+    calls = []
+
+    def tell(prompt):
+        calls.append(prompt)
+        yield from (prompt, "and", "more")
+
+    async def atell(prompt):
+        calls.append(prompt)
+        for chunk in (prompt, "and", "more"):
+            yield chunk
+
+    return ai_cached(cache=Cache("memory://"))(tell if colour == "sync" else atell), calls
+
+
+def test_streams_are_read_to_their_end_and_kept(colour, run):
+    tell, calls = streams(colour)
+    report = run(tell.cache_warm(["a", "b"]))
+    assert (2, 0, []) == (report.kept, report.hits, report.failed)
+    assert [["a", "and", "more"], ["b", "and", "more"]] == run(tell.cache_map(["a", "b"]))
+    assert (0, 2) == run(tell.cache_warm(["a", "b"]))[:2]
+    assert ["a", "b"] == sorted(calls)

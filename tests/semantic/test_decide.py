@@ -20,7 +20,8 @@ def bar(new: str, old: str, threshold: float = 0.8) -> float:
     [
         ("How do I reset my password?", "password reset, how?"),
         ("What is machine learning?", "Could you explain what machine learning is?"),
-        ("What does GDP mean?", "What is the meaning of GDP?"),
+        ("How do I reset my router?", "Help! I have to reset my router, how?"),
+        ("How do I reset my router?", "Hi there, how do I go about resetting my router? Thanks in advance!"),
     ],
 )
 def test_the_same_words_need_less(new, old):
@@ -60,8 +61,8 @@ def test_without_guards_the_threshold_is_all_there_is():
 
 def test_what_is_near_enough_passes_where_no_guard_speaks():
     new, old = "How do I reset my password?", "password reset, how?"
-    assert considered(new, old, 0.73, 0.8, GUARD_NAMES, None).passes
-    assert not considered(new, old, 0.71, 0.8, GUARD_NAMES, None).passes
+    assert considered(new, old, 0.61, 0.8, GUARD_NAMES, None).passes
+    assert not considered(new, old, 0.59, 0.8, GUARD_NAMES, None).passes
     assert not considered(new, "How do I not reset my password?", 0.99, 0.8, GUARD_NAMES, None).passes
 
 
@@ -78,3 +79,7 @@ def test_the_highest_threshold_is_the_last_under_which_a_pair_passes(new, old, s
     upto = highest_threshold(new, old, similarity)
     passing = [step / 100 for step in range(1, 101) if similarity >= bar_of(pair_of(new, old), step / 100) - 1e-9]
     assert (max(passing) if passing else None) == (None if upto is None else pytest.approx(upto))
+
+
+def test_one_word_in_common_is_not_enough_for_less():
+    assert 0.8 == bar("What does GDP mean?", "What is the meaning of GDP?")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from aicached import Cache, ConfigurationError, Semantic, ai_cached, mode, sample, scope, trace
+from aicached import Cache, ConfigurationError, Semantic, ai_cached, current_call, mode, sample, scope, trace
 from aicached.errors import StoreUnavailable
 from aicached.semantic import Candidate, Decision, matcher
 from aicached.stores.memory import MemoryStore
@@ -193,6 +193,40 @@ def test_an_invalidated_or_cleared_entry_is_no_candidate_any_more(ask, any_cache
         run(ask(AGAIN))
         assert before + 1 == model.calls
         run(ask.cache_invalidate(AGAIN))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_tags_of_the_stored_call_count(any_cache, semantic, colour, run, inside):
+    asked = []
+
+    def ask(prompt):
+        asked.append(prompt)
+        if inside:
+            current_call().tags.add("tag")
+        return prompt
+
+    async def aask(prompt):
+        return ask(prompt)
+
+    tags = () if inside else (lambda prompt: ["tag"] if prompt == FIRST else ["other"])
+    made = ai_cached(ask if colour == "sync" else aask, cache=any_cache, semantic=semantic(), tags=tags, version=1)
+    assert [FIRST, FIRST] == [run(made(FIRST)), run(made(AGAIN))]
+    any_cache.invalidate_tags("tag")
+    assert AGAIN == run(made(AGAIN))
+    assert [FIRST, AGAIN] == asked
+
+
+def test_streams_are_matched_too(any_cache, semantic):
+    asked = []
+
+    @ai_cached(cache=any_cache, semantic=semantic())
+    def ask(prompt):
+        asked.append(prompt)
+        yield "You said: "
+        yield prompt
+
+    assert ["You said: ", FIRST] == list(ask(FIRST)) == list(ask(AGAIN))
+    assert [FIRST] == asked
 
 
 def test_what_was_put_by_hand_answers_too(ask, model, run):

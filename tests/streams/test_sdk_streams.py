@@ -228,12 +228,14 @@ def test_a_stream_of_texts_can_show_the_stream_behind_it(server, clients, reader
 
         def ask(prompt):
             for chunk in create(**CHAT, stream=True):
-                yield current_call().saw(chunk).choices[0].delta.content or ""
+                if text := current_call().saw(chunk).choices[0].delta.content:
+                    yield text
     else:
 
         async def ask(prompt):
             async for chunk in await create(**CHAT, stream=True):
-                yield current_call().saw(chunk).choices[0].delta.content or ""
+                if text := current_call().saw(chunk).choices[0].delta.content:
+                    yield text
 
     cached = ai_cached(ask, cache=cache, version=1)
 

@@ -70,6 +70,7 @@ async def _wait(rt: Runtime, call: Call, lease: Lease, once: _Claim, bell: Bell,
         longer = pace * (1 + _JITTER * random.random())
         await bell.wait(min(longer, max(0.0, until - rt.monotonic())) if call.streams else longer)
         now = rt.monotonic()
+        lease.begin(now)
         beside = call.streams and now >= until
         met = await once(now, overrule=now - since >= patience(call), beside=beside)
         if met != HELD:

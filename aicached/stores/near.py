@@ -286,6 +286,12 @@ class NearStore(Store):
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return self.store.stamps(keys)
 
+    def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        self.store.append(log, data, lifetime, limit)
+
+    def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return self.store.read(log, since, count)
+
     def recent(self, recent: bytes) -> list[bytes]:
         return self.store.recent(recent)
 
@@ -338,6 +344,12 @@ class NearStore(Store):
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         return await self.store.astamps(keys)
+
+    async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
+        await self.store.aappend(log, data, lifetime, limit)
+
+    async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
+        return await self.store.aread(log, since, count)
 
     async def arecent(self, recent: bytes) -> list[bytes]:
         return await self.store.arecent(recent)

@@ -145,6 +145,17 @@ def test_a_computation_that_hangs_holds_others_back_for_max_compute(url, tmp_pat
         assert (0, 1) == (done["stored"], done["refused"])
 
 
+def test_of_those_who_waited_for_max_compute_one_takes_over(url, tmp_path):
+    with Fleet(url, tmp_path, options={"max_compute": 1}) as fleet:
+        first, *others = fleet.start(1, origin=30.0) + fleet.start(4, origin=0.7)
+        first.go()
+        first.wait_for("computing")
+        for other in others:
+            other.go()
+        assert 1 == len({other.answer()["by"] for other in others})
+        assert 2 == fleet.calls
+
+
 @pytest.mark.parametrize("answers", ["truncated", "fail"])
 def test_nobody_waits_in_a_row_for_what_is_not_kept(url, tmp_path, colour, answers):
     with Fleet(url, tmp_path, colour=colour, answers=answers, origin=1.0, lease=10.0) as fleet:

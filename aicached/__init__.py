@@ -11,6 +11,9 @@ Law: importing this imports nothing heavy: stores, SDKs and tenacity come in whe
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .cache import Cache, configure
 from .codec.taught import register_value
 from .context import current_call, mode, sample, scope, trace
@@ -24,13 +27,15 @@ from .errors import (
     UnkeyableArgument,
     UnstorableValue,
 )
-from .explain import Explanation
 from .keys.canonical import register_key
 from .savings import Savings, calculate_savings
-from .semantic import Semantic
 from .status import CacheInfo, CacheStatus, Stats, Usage
-from .stores.near import Near
-from .warming import args
+
+if TYPE_CHECKING:
+    from .explain import Explanation
+    from .semantic import Semantic
+    from .stores.near import Near
+    from .warming import args
 
 __version__ = "0.1.0"
 
@@ -65,3 +70,16 @@ __all__ = [
     "scope",
     "trace",
 ]
+
+#: Names that most programs do without: their modules come in when they are asked for.
+_LATER = {"Explanation": ".explain", "Near": ".stores.near", "Semantic": ".semantic", "args": ".warming"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from types import MethodType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .codec.envelope import Codec
 from .context import forget_process_mode, valid_scope
@@ -22,20 +22,20 @@ from .counters import Ledger
 from .engine import Engine
 from .entry import EntryInfo
 from .errors import ConfigurationError
-from .inquiry import entries, purge
 from .keys.keyer import stamp_key, tag_keys
 from .policy import declare, names_of, plain, seconds
 from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
-from .saving import load, save
 from .savings import Prices, Savings, checked_prices
 from .site import Site
 from .status import CacheStatus, Counts, Stats
 from .stores import Store, open_store
 from .stores.embedded import embedded_store, project_folder
 from .stores.guarded import GuardedStore
-from .stores.near import Near, NearStore, near_of
 from .stores.owed import forgive
+
+if TYPE_CHECKING:
+    from .stores.near import Near
 
 __all__ = ["Cache", "configure", "default_cache"]
 
@@ -111,7 +111,7 @@ class Cache:
             compression=_count(compression, "compression"),
             limit=self.max_value_bytes,
         )
-        self.engine = _engine(self.store, codec, near_of(near), any(bounds.values()))
+        self.engine = _engine(self.store, codec, near, any(bounds.values()))
         self.ledger = Ledger(self.engine.store, self.namespace)
         #: What calls that belong to no function come to.
         self.counts = Counts()
@@ -194,6 +194,8 @@ class Cache:
     async def _purge(self, rt: Runtime, scope: str | None, older_than: Any) -> int:
         name = None if scope is None else valid_scope(scope, "purge()")
         age = None if older_than is None else seconds(older_than, "purge(): older_than")
+        from .inquiry import purge
+
         return await purge(self.engine, rt, self.namespace, name, age)
 
     def entries(self, limit: int = 100) -> list[EntryInfo]:
@@ -215,6 +217,8 @@ class Cache:
     async def _entries(self, rt: Runtime, limit: int) -> list[EntryInfo]:
         if limit is None:
             raise ConfigurationError("entries(): limit takes a whole number, 1 or more, not None")
+        from .inquiry import entries
+
         return await entries(self.engine, rt, stamp_key(self.namespace), _count(limit, "limit") or 0)
 
     def stats(self) -> Stats:
@@ -257,6 +261,8 @@ class Cache:
             StoreError: the store is in trouble, or cannot list.
             OSError: the file cannot be written.
         """
+        from .saving import save
+
         return drive(save(self.engine, BLOCKING, self.namespace, stamp_key(self.namespace), path))
 
     async def asave(self, path: str | os.PathLike[str]) -> int:
@@ -275,6 +281,8 @@ class Cache:
             StoreError: the store is in trouble.
             OSError: the file cannot be read.
         """
+        from .saving import load
+
         return drive(load(self.engine, BLOCKING, self.namespace, stamp_key(self.namespace), path))
 
     async def aload(self, path: str | os.PathLike[str]) -> int:
@@ -315,14 +323,18 @@ class Cache:
         return f"<Cache {self.store.address} namespace={self.namespace!r}>"
 
 
-def _engine(store: Store, codec: Codec, near: Near | None, bounded: bool) -> Engine:
+def _engine(store: Store, codec: Codec, near: Any, bounded: bool) -> Engine:
     """Put an engine on a store, behind its guard, and behind the near tier where there is one."""
     guarded = GuardedStore(store)
+    if near is not False:
+        from .stores.near import NearStore, near_of
+
+        near = near_of(near)
     if not store.blocking:
         return Engine(guarded, codec, store)
     if store.reads_inline:
         return Engine(guarded, codec, guarded)
-    if near is None:
+    if near is False:
         return Engine(guarded, codec)
     if not hasattr(store, "listener"):
         raise ConfigurationError(f"near: it takes Redis, which tells what changes; not a {type(store).__name__}")

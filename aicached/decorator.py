@@ -20,13 +20,11 @@ from .cache import cache_for, default_cache
 from .call import Call
 from .context import sample
 from .errors import ConfigurationError, UnkeyableArgument
-from .inquiry import explain
 from .plan import Plan
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .site import Site, check_decorable, declared_options, given
 from .status import CacheInfo
 from .typing import AsyncCached, Cached, Decorator
-from .warming import map_over, warm
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,6 +114,8 @@ class _Methods(_Wrapper):
     def cache_explain(self, *args: Any, **kwargs: Any) -> Any:
         """Return an `Explanation`: would exactly this call hit; if not, what differs from the nearest stored one."""
         plan, call = self._self_call(args, kwargs, "on")
+        from .inquiry import explain
+
         return self._self_run(lambda rt: explain(plan.engine, rt, call))
 
     def cache_contains(self, *args: Any, **kwargs: Any) -> Any:
@@ -171,6 +171,8 @@ class _Methods(_Wrapper):
         Returns:
             a report with ``.kept``, ``.hits`` and ``.failed``, a list of (input, exception).
         """
+        from .warming import warm
+
         return self._self_run(lambda rt: warm(rt, self, inputs, concurrency, progress))
 
     def cache_map(self, inputs: Any, /, *, concurrency: int = 8, on_error: str = "raise") -> Any:
@@ -180,6 +182,8 @@ class _Methods(_Wrapper):
         Args:
             on_error: ``"raise"`` the first failure; ``"return"`` exceptions in their places.
         """
+        from .warming import map_over
+
         return self._self_finished(lambda rt: map_over(rt, self, inputs, concurrency, on_error))
 
     def _self_finished(self, story: Callable[[Runtime], Coroutine[Any, Any, Any]]) -> Any:

@@ -46,10 +46,8 @@ class Near(NamedTuple):
     bytes: int = 64 * 2**20
 
 
-def near_of(option: Any) -> Near | None:
-    """Return what ``near=`` means, None where it is off."""
-    if option is False:
-        return None
+def near_of(option: Any) -> Near:
+    """Return what ``near=`` means, where it is not off."""
     near = Near() if option is True else option
     if not isinstance(near, Near) or not all(type(bound) is int and bound > 0 for bound in near):
         raise ConfigurationError("near: it takes True, False, or Near(entries=, bytes=) with whole numbers, 1 or more")

@@ -20,33 +20,24 @@ from typing import Any
 
 from . import claims, streams
 from .call import Call, spend
-from .codec.envelope import Codec
-from .codec.values import Undecodable
 from .collapse import Steps, fly
 from .context import CURRENT, CurrentCall
 from .entry import Entry
-from .errors import StoreError, WriteRefused
+from .errors import StoreError
 from .flight import abandon, apart, cancel_joins
-from .holdoff import HoldOffs
-from .keeping import entry_of, measure, note, objection, stream_entry, value_of
-from .keys.keyer import tag_keys
-from .lease import MINE, OUTAGE, PASS, version_of
-from .policy import FRESH, judge, rescues, revalidates
+from .keeping import entry_of, measure, note, stream_entry
+from .lease import MINE, OUTAGE, PASS
+from .policy import rescues, revalidates
 from .recording import ENDED, FAILED, LEFT, Recording
 from .refreshes import REFRESHES
 from .renewal import RENEWALS
 from .retry import transient
 from .runtime import Outcome, Runtime
-from .status import Counts
-from .stores.base import Store
+from .shelf import Shelf
 from .turns import new_lease, take_turn
 
 __all__ = ["Engine"]
 
-#: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
-RECENT = 64
-#: Of how many entries the process remembers which tags their origin has added.
-REMEMBERED = 10_000
 #: How often a call takes its turn again, as it finds a value that is of no use to it.
 _TURNS = 10
 #: Where it is noted that a refresh has failed; that the origin is down is noted under the digest alone.
@@ -55,54 +46,8 @@ _BEHIND = b"r"
 _LATE = ("outdated", "overtaken")
 
 
-class Engine:
-    """
-    Answer calls from one store.
-
-    Args:
-        store: where entries are; its failures are `StoreError`.
-        codec: entry <-> bytes.
-        near: the store that may be asked in place, by a plain call in either colour; None where asking may wait.
-    """
-
-    def __init__(self, store: Store, codec: Codec, near: Store | None = None) -> None:
-        self.store = store
-        self.codec = codec
-        self.near = near
-        self.address = store.address
-        #: What may be asked in place are copies: the store has to be waited for.
-        self.waits = store.blocking and not store.reads_inline
-        #: The places of tags that the origin has added, by digest, as far as this process has met them.
-        self.extra: dict[bytes, tuple[bytes, ...]] = {}
-        self.holdoffs = HoldOffs()
-
-    # A hit without a coroutine -----------------------------------------------------------------------------------
-
-    def peek(self, places: tuple[bytes, ...], digest: bytes, rules: bytes) -> Entry | None:
-        """Return a fresh entry of a store that may be asked in place; None sends the call the long way."""
-        near = self.near
-        if near is None:
-            return None
-        try:
-            if self.extra:
-                places += self.extra.get(digest, ())
-            data, *stamps = near.get_many((b"v" + digest, *places))
-        except StoreError:  # the long way meets it again, and counts it
-            return None
-        return self.plain_hit(data, stamps, digest, rules)
-
-    def asked(self, digest: bytes, places: tuple[bytes, ...], epoch: bytes) -> tuple[bytes, ...]:
-        """Return what a look reads: the entry, its stamps as far as they are known, and the stamp of all tags."""
-        return (b"v" + digest, *places, *self.extra.get(digest, ()), epoch)
-
-    def plain_hit(self, data: Any, stamps: list[Any], digest: bytes, rules: bytes) -> Entry | None:
-        """Return the fresh entry in what a store gave for a key and its stamps; None sends the call the long way."""
-        entry = self.opened(data, digest)
-        if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
-            return None
-        return entry
-
-    # The story ---------------------------------------------------------------------------------------------------
+class Engine(Shelf):
+    """Answer calls from one store; see `Shelf` for what it is made of."""
 
     async def fetch(self, rt: Runtime, call: Call) -> Outcome:
         """Answer a call from the store, or from the origin."""
@@ -144,74 +89,7 @@ class Engine:
         found: Outcome | None = await matcher.nearest(rt, self, call)
         return found
 
-    async def look(self, rt: Runtime, call: Call) -> Entry | None:
-        """Return the entry where it is fresh and belongs to this call; note what stood under its stamps."""
-        assert call.lane is not None
-        if self.waits and call.found is None and (kept := self.peek(call.places, call.digest, call.facts.rules)):
-            call.seen = kept.version
-            return kept
-        found, call.found = call.found, None
-        asked = call.asked if found else self.asked(call.digest, call.places, call.facts.keyer.epoch)
-        try:
-            if isinstance(found, StoreError):
-                raise found
-            if found is None:
-                found = await self._ask(rt, call, "get_many", asked)
-            data, *stamps, call.epoch = found
-            call.stamps = stamps[: len(call.places)]
-            call.current.stale, call.seen = None, _version(data)
-            entry = self.opened(data, call.digest)
-            if data is not None and entry is None:
-                call.errors += 1
-                call.detail = "damaged"
-            if entry is None or not await self._stands(rt, call, entry, dict(zip(asked[1:-1], stamps, strict=True))):
-                return None
-        except StoreError as error:
-            self._store_failed(call, error)
-            return None
-        if judge(entry, self.store.now()) != FRESH:
-            call.fwd = "stale"
-            call.current.stale = entry
-            return None
-        return entry
-
-    async def _stands(self, rt: Runtime, call: Call, entry: Entry, known: dict[bytes, Any]) -> bool:
-        """
-        Are the stamps under an entry's places still those that it carries?
-
-        The origin may have tagged it: then there are more places than the call knows of. They are asked for apart, once
-        in a process, and remembered.
-        """
-        count = len(call.places)
-        extra = tuple(entry.places()[count - 1 :])
-        if entry.meta.stamps[:count] != call.stamps:
-            return False
-        unknown = [place for place in extra if place not in known]
-        if unknown:
-            known.update(zip(unknown, await self._ask(rt, call, "get_many", unknown), strict=True))
-        if extra != self.extra.get(call.digest, ()):
-            if len(self.extra) >= REMEMBERED:
-                self.extra.clear()
-            self.extra[call.digest] = extra
-        return entry.meta.stamps[count:] == [known[place] for place in extra]
-
-    def opened(self, data: Any, digest: bytes) -> Entry | None:
-        """Return the entry in what a store gave for a digest, None where it is none."""
-        return data if data is None or type(data) is Entry else self.codec.open(data, digest)
-
-    def hit(self, call: Call, entry: Entry) -> Outcome | None:
-        """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
-        try:
-            value = value_of(call, entry)
-        except Undecodable as error:
-            call.detail = f"undecodable: {error}"
-            call.errors += 1
-            return None
-        if entry.meta.rules != call.facts.rules and (why := objection(call, value)) is not None:
-            call.detail = f"now {why}"
-            return None
-        call.entry, call.hit, call.usage = entry, True, entry.meta.usage
-        return True, value
+    # A miss, and whose turn it is ------------------------------------------------------------------------------------
 
     async def _load(self, rt: Runtime, call: Call) -> Outcome:
         """Compute the answer and keep it; or find that another process has done so."""
@@ -302,7 +180,7 @@ class Engine:
         except StoreError as error:
             self._store_failed(call, error)
 
-    # Stale answers -----------------------------------------------------------------------------------------------
+    # Stale answers ---------------------------------------------------------------------------------------------------
 
     def _stale(self, rt: Runtime, call: Call) -> Outcome | None:
         """Return a stale answer that may be served while it is refreshed, and see to it that it is."""
@@ -352,19 +230,7 @@ class Engine:
             call.stale, call.detail = True, detail
         return outcome
 
-    async def _mint(self, rt: Runtime, call: Call) -> None:
-        """See to it that every stamp exists: an entry without them could not be told from one that was cleared."""
-        assert call.lane is not None
-        if call.unreachable or (call.stamps is not None and None not in (call.epoch, *call.stamps)):
-            return
-        try:
-            *stamps, call.epoch = await self._ask(rt, call, "stamps", (*call.places, call.facts.keyer.epoch))
-            call.stamps = stamps
-        except StoreError as error:
-            call.stamps = None
-            self._store_failed(call, error)
-
-    # The origin --------------------------------------------------------------------------------------------------
+    # The origin ------------------------------------------------------------------------------------------------------
 
     async def _origin(self, rt: Runtime, call: Call) -> Outcome:
         started = rt.monotonic()
@@ -427,7 +293,7 @@ class Engine:
         elif failed:
             self.holdoffs.begin(call.digest, self.store.now())
 
-    # Keeping the answer ------------------------------------------------------------------------------------------
+    # Keeping the answer ----------------------------------------------------------------------------------------------
 
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
@@ -437,86 +303,6 @@ class Engine:
         if late:  # who has come since then waits for another answer
             call.copy = None
         await self._store(rt, call, entry)
-
-    async def _store(self, rt: Runtime, call: Call, entry: Entry | None) -> None:
-        # Who has not reached the store cannot compare with what is there, and an invalidation may have come since.
-        if entry is None or call.stamps is None or call.unreachable or not call.mode.stores:
-            return
-        air = call.flight or call.apart
-        if air is not None and air.outdated:
-            call.refuse("outdated")
-            return
-        try:
-            await self._commit(rt, call, entry)
-            if call.stored and call.lease is None and air is not None and air.outdated:
-                await self._ask(rt, call, "delete", call.key)  # invalidated between the question and the commit
-                call.stored = False
-                call.refuse("outdated")
-        except StoreError as error:
-            self._store_failed(call, error)
-
-    async def _tag(self, rt: Runtime, call: Call) -> bool:
-        """
-        Take in the stamps of the tags that the origin has added; tell whether one was invalidated meanwhile, perhaps.
-
-        They are read only now, so one that was renewed while the answer was computed would look like the one from
-        before. It is told by the stamp of all tags, which was read before, and which is renewed before any other.
-        """
-        added = {name for name in call.current.tags if type(name) is str and name not in call.names}
-        if not added or call.stamps is None or call.unreachable or not call.mode.stores:
-            return False
-        places = tag_keys(call.facts.namespace, added)
-        try:
-            stamps = await self._ask(rt, call, "stamps", places)
-            (epoch,) = await self._ask(rt, call, "get_many", (call.facts.keyer.epoch,))
-        except StoreError as error:
-            call.stamps = None
-            self._store_failed(call, error)
-            return False
-        call.places += places
-        call.stamps += stamps
-        if epoch != call.epoch:
-            call.current.skip("outdated")
-        return bool(epoch != call.epoch)
-
-    async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
-        data = entry if self.store.opened else self.codec.seal(entry, call.digest)
-        ask, lease, recent = partial(self._ask, rt, call), call.lease, call.facts.keyer.recent
-        if lease is None:
-            await ask("commit", call.key, data, entry.lifetime, recent, RECENT)
-        elif call.ordered:
-            await claims.order(ask, lease, (data, entry.lifetime), recent, RECENT)
-        else:
-            useless = entry.ttl == 0 and not entry.windows[0]
-            late = await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT, useless=useless)
-            if late is not None:
-                call.refuse(late)
-                return
-        call.entry, call.stored = entry, True
-        if call.facts.matcher is not None:
-            await call.facts.matcher.added(rt, self, call)
-
-    # What people ask for by name ---------------------------------------------------------------------------------
-
-    async def contains(self, rt: Runtime, call: Call) -> bool:
-        """Is there a fresh answer to this call?"""
-        entry = None if call.lane is None else await self.look(rt, call)
-        return entry is not None and self.hit(call, entry) is not None
-
-    async def invalidate(self, rt: Runtime, call: Call) -> None:
-        """Forget the answer to this call."""
-        if call.lane is None:
-            return
-        cancel_joins(key=(self.address, call.digest))
-        ask = partial(self._ask, rt, call)
-        try:
-            if self.store.swaps:
-                with suppress(WriteRefused):  # a full store still forgets
-                    await claims.order(ask, new_lease(rt, self.store, call), None)
-                    return
-            await ask("delete", call.key)
-        except StoreError:
-            call.facts.counts.errors += 1
 
     async def put(self, rt: Runtime, call: Call, value: Any) -> bool:
         """Keep *value* as the answer to this call; tell whether it was kept."""
@@ -536,28 +322,7 @@ class Engine:
         call.facts.counts.errors += call.errors
         return call.stored
 
-    async def clear(self, rt: Runtime, counts: Counts, *places: bytes) -> None:
-        """Put new stamps under stamp keys, in this order: what carries an old one is a miss from now on."""
-        for place in places:
-            cancel_joins(stamp=place)
-            try:
-                await rt.ask(self.store, "renew", place)
-            except StoreError:
-                counts.errors += 1
-
-    # Asking, failing, telling ------------------------------------------------------------------------------------
-
-    async def _ask(self, rt: Runtime, call: Call, verb: str, *args: Any, **kwargs: Any) -> Any:
-        started = rt.monotonic()
-        try:
-            return await rt.ask(self.store, verb, *args, **kwargs)
-        finally:
-            call.store_seconds += rt.monotonic() - started
-
-    def _store_failed(self, call: Call, error: StoreError) -> None:
-        call.errors += 1
-        call.unreachable = True
-        call.detail = f"store: {type(error).__name__}"
+    # Telling ---------------------------------------------------------------------------------------------------------
 
     def _publish(self, call: Call, seconds: float, error: BaseException | None) -> None:
         status = call.status(seconds, self.store.now(), error)
@@ -569,11 +334,6 @@ class Engine:
             except Exception as raised:
                 call.facts.counts.errors += 1
                 call.facts.warn("hook", "a hook raised %s", type(raised).__name__)
-
-
-def _version(data: Any) -> bytes | None:
-    """Return by what a compare-and-set tells the value that a store gave."""
-    return data.version if type(data) is Entry else version_of(data)
 
 
 def _changed(call: Call) -> bool:

@@ -53,10 +53,11 @@ class News:
             if not known:
                 self._say(b"SUBSCRIBE", [name])
             if self._thread is None:
-                thread = threading.Thread(target=self._listen, name="aicached-news", daemon=True)
-                with suppress(RuntimeError):  # no thread can be started: who waits looks by himself
-                    thread.start()
-                    self._thread = thread
+                self._thread = threading.Thread(target=self._listen, name="aicached-news", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no thread can be started: who waits looks by himself
+                    self._thread = None
         if known:
             wake()
 

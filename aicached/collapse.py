@@ -21,6 +21,7 @@ from .flight import (
     Flight,
     Landing,
     abandon,
+    aside,
     behind,
     clone,
     deputize,
@@ -62,7 +63,7 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
     key = (address, call.digest)
     while True:
         boarded, call.boarded = call.boarded, None
-        place = behind(key) if call.behind else key
+        place = behind(key) if call.behind else key if call.mode.stores else aside(key)
         flight, leading = boarded or join(place, call.places, newest=not call.mode.reads)
         if flight is None:  # in a circle
             return await steps.alone()

@@ -191,7 +191,8 @@ class Engine(Shelf):
         if outcome is None or not call.mode.stores or self._left_alone(call):
             return outcome
         again = call.repeated()
-        if REFRESHES.start(rt, (self.address, call.digest), lambda: self._refresh(rt, again)):
+        place, longest = (self.address, call.digest), policy.max_compute
+        if REFRESHES.start(rt, place, lambda: self._refresh(rt, again), longest):
             return outcome
         call.hit, call.stale, call.entry, call.usage, call.detail = False, False, None, None, None
         return None

@@ -27,6 +27,8 @@ __all__ = [
     "Flight",
     "Landing",
     "abandon",
+    "apart",
+    "aside",
     "behind",
     "board",
     "cancel_joins",
@@ -150,6 +152,11 @@ if hasattr(os, "register_at_fork"):
 def behind(key: Key) -> Key:
     """Return the key of the flight that refreshes, behind its callers, what they get stale."""
     return key[0], b"r" + key[1]
+
+
+def aside(key: Key) -> Key:
+    """Return the key of the flight of those who may not store: nobody who may gets his answer from them unstored."""
+    return key[0], b"o" + key[1]
 
 
 def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: bool = True) -> tuple[Flight | None, bool]:
@@ -279,7 +286,7 @@ def apart(key: Key, stamps: tuple[bytes, ...]) -> Flight:
 
 def cancel_joins(*, key: Key | None = None, stamp: bytes | None = None) -> None:
     """See to it that nobody joins, and nothing is stored by, the flights of an entry, or of what a stamp stands for."""
-    keys = () if key is None else (key, behind(key))
+    keys = () if key is None else (key, behind(key), aside(key))
     with _lock:
         for flight in [*_table.values(), *_apart]:
             if flight.key in keys or stamp in flight.stamps:

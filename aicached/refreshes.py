@@ -33,6 +33,19 @@ _REMEMBERED = 1000
 Story = Callable[[], Coroutine[Any, Any, None]]
 
 
+class _Place:
+    """Be one refresh among those that run: what runs, and the monotonic time from which it counts as hung."""
+
+    __slots__ = ("behind", "until")
+
+    def __init__(self, until: float) -> None:
+        self.behind: Behind | None = None  # None while it is being started
+        self.until = until
+
+    def dead(self) -> bool:
+        return (self.behind is not None and self.behind.over()) or time.monotonic() >= self.until
+
+
 class Refreshes:
     """Run the refreshes of this process."""
 
@@ -43,28 +56,30 @@ class Refreshes:
         """Begin with none: after a fork, those there were are the parent's."""
         # Re-entrant, as a task that is collected may end in the middle of a `start`.
         self._lock = threading.RLock()
-        self._running: dict[Key, Behind | None] = {}
+        self._running: dict[Key, _Place] = {}
         self._deaths: OrderedDict[Key, int] = OrderedDict()
 
-    def start(self, rt: Runtime, key: Key, story: Story) -> bool:
-        """Run *story* behind the caller, unless one for *key* runs; False where the caller has to wait for himself."""
+    def start(self, rt: Runtime, key: Key, story: Story, longest: float) -> bool:
+        """
+        Run *story* behind the caller, unless one for *key* runs; False where the caller has to wait for himself.
+
+        Args:
+            longest: seconds after which it counts as hung, and holds no place any more.
+        """
         with self._lock:
             if self._deaths.get(key, 0) >= DEATHS:
                 del self._deaths[key]  # who computes now may find it to be well
                 return False
-            for dead in [each for each, there in self._running.items() if there is not None and there.over()]:
-                self._died(dead)
+            for each, there in list(self._running.items()):
+                if there.dead():
+                    self._ended(each, there, well=False)
             if key in self._running or len(self._running) >= LIMIT:
                 return True
-            self._running[key] = None
+            place = self._running[key] = _Place(time.monotonic() + longest)
         try:
-            made = rt.spawn(lambda: self._run(key, story))
+            place.behind = rt.spawn(lambda: self._run(key, place, story))
         except RuntimeError:  # no thread can be started: the interpreter is shutting down
             self._running.pop(key, None)
-            return True
-        with self._lock:
-            if key in self._running:  # else it has ended already
-                self._running[key] = made
         return True
 
     def settle(self, address: str | None = None) -> None:
@@ -81,22 +96,26 @@ class Refreshes:
 
     def _of(self, address: str | None) -> list[Behind]:
         with self._lock:
-            return [each for key, each in self._running.items() if each is not None and address in (None, key[0])]
+            places = [place.behind for key, place in self._running.items() if address in (None, key[0])]
+        return [behind for behind in places if behind is not None]
 
-    async def _run(self, key: Key, story: Story) -> None:
+    async def _run(self, key: Key, place: _Place, story: Story) -> None:
+        well = False
         try:
             await story()
-        except BaseException:
+            well = True
+        finally:
             with self._lock:
-                self._died(key)
-            raise
-        with self._lock:
-            self._running.pop(key, None)
-            self._deaths.pop(key, None)
+                self._ended(key, place, well=well)
 
-    def _died(self, key: Key) -> None:
-        self._running.pop(key, None)
-        self._deaths[key] = self._deaths.get(key, 0) + 1
+    def _ended(self, key: Key, place: _Place, *, well: bool) -> None:
+        """Free a place, once: another may run under the key by now."""
+        if self._running.get(key) is not place:
+            return
+        del self._running[key]
+        deaths = self._deaths.pop(key, 0)
+        if not well:
+            self._deaths[key] = deaths + 1
         if len(self._deaths) > _REMEMBERED:
             self._deaths.popitem(last=False)
 

@@ -388,3 +388,11 @@ def test_a_mode_that_does_not_read_is_not_answered_from_a_store(cache, colour, r
     run(ask("hi"))
     with mode("refresh"):
         assert "b" == run(ask("hi"))
+
+
+def test_who_may_not_store_keeps_nobodys_answer_from_being_stored(cache, colour):
+    model = ScriptedModel("a", delay=SLOW)
+    ask = ai_cached(model.function(colour), cache=cache)
+    reader = ask.cache_with(mode="read_only")
+    assert ["a", "a"] == together(lambda first: reader("hi") if first else ask("hi"), (True,), (False,), colour=colour)
+    assert 1 == ask.cache_info().stored

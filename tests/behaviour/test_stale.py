@@ -321,6 +321,38 @@ def test_refreshes_that_die_with_their_loop_make_the_caller_wait(any_cache, cloc
     assert ["old", "old", "old", "new"] == answers
 
 
+def test_a_refresh_that_hangs_holds_no_place_for_ever(any_cache, clock, colour):
+    begun, gate = [], threading.Event()
+
+    def origin(prompt):
+        begun.append(prompt)
+        if len(begun) == 2:
+            gate.wait(30)
+        return len(begun)
+
+    async def aorigin(prompt):
+        begun.append(prompt)
+        if len(begun) == 2:
+            await asyncio.sleep(30)
+        return len(begun)
+
+    async def story():
+        made = origin if colour == "sync" else aorigin
+        stage = Scene(any_cache, clock, colour, made, stale_while_revalidate=600, max_compute=0.2)
+        await stage.ask()
+        clock.advance(TTL + 1)
+        assert 1 == await stage.ask()
+        until = time.monotonic() + 10
+        while len(begun) < 3 and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+            await stage.ask()
+        gate.set()
+        return len(begun)
+
+    assert 3 <= play(story())
+    REFRESHES.settle()
+
+
 def test_closing_a_cache_ends_its_refreshes(clock, colour, monkeypatch):
     monkeypatch.setattr(refreshes, "PATIENCE", 0.1)
     slow, gate = threading.Event(), threading.Event()

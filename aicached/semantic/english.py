@@ -731,7 +731,7 @@ ENGLISH = Language(
         ("how did", "method"),
         ("how might", "method"),
         ("how much", "amount"),
-        ("how many", "amount"),
+        ("how many", "count"),
         ("how long", "duration"),
         ("how often", "frequency"),
         ("how far", "distance"),

@@ -45,6 +45,7 @@ AGAINST = [
     ("addition", "How do I back up a laptop?", "How do I back up a laptop under Linux?"),
     ("addition", "Is the tram free?", "Is the tram free after midnight?"),
     ("kind", "Why did the bridge fall down?", "When did the bridge fall down?"),
+    ("kind", "How much wine goes with a dinner of six?", "How many wines go with a dinner of six?"),
     ("kind", "Where is Anna Karenina?", "Who is Anna Karenina?"),
     ("kind", "How much does it cost to fly to Oslo?", "How long does it take to fly to Oslo?"),
     ("opposite", "What should I do if I lose my passport?", "What should I do if I find a passport?"),

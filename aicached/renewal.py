@@ -93,11 +93,11 @@ class Renewals:
             return self._thread is None
 
     def _renew(self, lease: Lease) -> None:
-        if not lease.mine:
-            return
         now = time.perf_counter()
-        if now >= lease.ends or not lease.alive():
+        if not lease.alive() or (lease.mine and now >= lease.ends):
             self.drop(lease)
+            return
+        if not lease.mine:  # its turn has not come
             return
         _, key, _ = lease.keys()
         with suppress(StoreError):  # the next time, perhaps

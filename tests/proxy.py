@@ -16,8 +16,8 @@ class Proxy:
     Args:
         port: of the server, on loopback.
 
-    `delay`: seconds that each reply is held back. `lose`: bytes of requests whose reply is lost, once each.
-    `closed`: True: connections are refused, those that there are cut.
+    `delay`: seconds that each reply is held back. `lose`: bytes of requests whose reply is lost, once each; `lost`:
+    how many were. `swallow`: bytes of requests that never arrive; `swallowed`: how many did not.
     """
 
     def __init__(self, port: int) -> None:
@@ -25,7 +25,8 @@ class Proxy:
         self.delay = 0.0
         self.lose: list[bytes] = []
         self.lost = 0
-        self.requests = 0
+        self.swallow: list[bytes] = []
+        self.swallowed = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._losing: set[int] = set()
         self._listener: socket.socket | None = None
@@ -89,7 +90,9 @@ class Proxy:
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         while data := client.recv(65536):
-            self.requests += data.count(b"*") and 1
+            if any(word in data for word in self.swallow):
+                self.swallowed += 1
+                continue
             for word in list(self.lose):
                 if word in data:
                     self.lose.remove(word)

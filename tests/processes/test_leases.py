@@ -217,14 +217,15 @@ def test_a_lost_reply_stalls_nobody(proxied, tmp_path, colour, reply):
 
 
 def test_waiters_find_out_by_themselves_where_no_news_come(proxied, tmp_path, colour):
+    proxied.swallow = [b"SUBSCRIBE\r\n"]
     with Fleet(proxied.url, tmp_path, colour=colour, origin=2.0, lease=30.0) as fleet:
         first, second = fleet.start(2)
         first.go()
         first.wait_for("computing")
         second.go()
         time.sleep(0.5)
-        proxied.lose = [b"PUBLISH"]  # of the scripts that are sent from now on: their news go nowhere
         proxied.cut()
         done = second.wait_for("done")
-        assert done["seconds"] < 3 * 2.0 + LONG
+        assert done["seconds"] < 2.0 + LONG
         assert 1 == fleet.calls
+    assert 2 <= proxied.swallowed  # before the cut, and after it

@@ -19,7 +19,7 @@ from ..errors import StoreError, WriteRefused
 from .base import HEAD, Head, Puts, Store
 from .redis_bounds import Bounds
 from .redis_listener import Listener, listener_of
-from .redis_loops import Loops
+from .redis_loops import MGET, Loops
 from .redis_news import News
 from .redis_server import Server
 from .redis_wire import Wire, bulk, command, packed
@@ -41,9 +41,19 @@ def _mark(key: bytes) -> bytes:
     return bulk(_name(key))
 
 
-def _names(keys: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Return the names of *keys*, packed; every name has 72 bytes."""
-    return tuple([b"$72\r\nac1:v:{%b}\r\n" % hexlify(key[1:]) if key[0] == _VALUE else _mark(key) for key in keys])
+def _names(keys: Sequence[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the names of *keys*, packed: that of the first, and the others, which are the same for many calls."""
+    first, rest = keys[0], keys[1:]
+    name = b"$72\r\nac1:v:{%b}\r\n" % hexlify(first[1:]) if first[0] == _VALUE else _mark(first)
+    return name, _stamp_names(rest) if len(rest) <= _FEW and type(rest) is tuple else tuple(map(_mark, rest))
+
+
+_FEW = 8
+
+
+@lru_cache(4096)
+def _stamp_names(keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(map(_mark, keys))
 
 
 def channel(key: bytes) -> bytes:
@@ -56,7 +66,8 @@ def _getting(key: bytes) -> bytes:
 
 
 def _fetching(keys: Sequence[bytes]) -> bytes:
-    return command(b"$4\r\nMGET\r\n", *_names(keys))
+    name, others = _names(keys)
+    return command(MGET, name, *others)
 
 
 def _keeping(key: bytes, data: bytes, lifetime: float | None) -> bytes:
@@ -330,7 +341,7 @@ class RedisStore(Store):
         if not keys:
             return []
         lines = self._loops.settled() or await self._loops.lines()
-        found: list[Any] | Exception = await lines.fetch(_names(keys), self._touch(keys))
+        found: list[Any] | Exception = await lines.fetch(*_names(keys), self._touch(keys))
         if isinstance(found, Exception):
             raise self._server.failure(found) from found
         return found

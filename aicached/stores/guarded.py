@@ -99,6 +99,7 @@ class GuardedStore(Store):
         self.store = store
         self.blocking = store.blocking
         self.reads_inline = store.reads_inline
+        self.now = store.now  # type: ignore[method-assign]  # asked several times in each miss
         self.opened = store.opened
         self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
         self._failures = 0
@@ -119,9 +120,6 @@ class GuardedStore(Store):
     def available(self) -> bool:
         """Tell whether an operation would be tried now, without trying one."""
         return self._retry_at is None or self.clock() >= self._retry_at
-
-    def now(self) -> float:
-        return self.store.now()
 
     def get(self, key: bytes) -> Any:
         return (self.get_many((key,)))[0]

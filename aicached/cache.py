@@ -13,8 +13,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from types import MethodType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .codec.envelope import Codec
 from .context import forget_process_mode, valid_scope
@@ -24,6 +25,7 @@ from .entry import EntryInfo
 from .errors import ConfigurationError
 from .keys.keyer import stamp_key, tag_keys
 from .policy import declare, names_of, plain, seconds
+from .purging import Choice, Purging
 from .refreshes import REFRESHES
 from .runtime import ASYNCIO, BLOCKING, Runtime, drive
 from .savings import Prices, Savings, checked_prices
@@ -111,10 +113,12 @@ class Cache:
             compression=_count(compression, "compression"),
             limit=self.max_value_bytes,
         )
-        self.engine = _engine(self.store, codec, near, any(bounds.values()))
+        guarded = GuardedStore(self.store)
+        self.engine = _engine(guarded, codec, near, any(bounds.values()))
         self.ledger = Ledger(self.engine.store, self.namespace)
         #: What calls that belong to no function come to.
         self.counts = Counts()
+        self.purging = Purging(guarded, self.engine.opened, self.namespace, self.counts)
         #: What was decorated here: identity and version -> what its functions close over and nobody follows.
         self.unfollowed: dict[tuple[str, bytes], dict[str, int]] = {}
         self._sites: OrderedDict[tuple[int, ...], Site] = OrderedDict()
@@ -170,33 +174,49 @@ class Cache:
             # The stamp of all tags first: who sees the new stamp of a tag must see that something was invalidated.
             await self.engine.clear(rt, self.counts, stamp_key(self.namespace, "tags"), *places)
 
-    def purge(self, scope: str | None = None, older_than: Any = None) -> int:
+    @overload
+    def purge(self, scope: str | None = None, older_than: Any = None, *, wait: Literal[True] = True) -> int: ...
+
+    @overload
+    def purge(self, scope: str | None = None, older_than: Any = None, *, wait: Literal[False]) -> None: ...
+
+    def purge(self, scope: str | None = None, older_than: Any = None, *, wait: bool = True) -> int | None:
         """
         Delete the bytes of entries, and return of how many; `clear` and the like only make misses of them.
 
-        It goes through all that is stored and takes its time: in async code beside everything else, in sync code in a
-        thread, where the caller cannot wait.
+        It goes through all that is stored, in a thread of its own and at a pace that holds nobody up. Who stops waiting
+        does not stop it; closing the cache does, and so does the end of the process.
 
         Args:
             scope: everything in this scope; None = in the namespace.
             older_than: everything that is older: seconds, a timedelta, or a string such as ``"30d"``. With neither of
                 the two, what can be no answer any more: expired or invalidated.
+            wait: False: return None at once; what goes wrong behind is counted, not raised.
 
         Raises:
-            StoreError: the store is in trouble, or cannot list.
+            StoreError: the store is in trouble, or cannot list; or the cache was closed meanwhile.
         """
-        return drive(self._purge(BLOCKING, scope, older_than))
+        asked = self._ask_purge(scope, older_than)
+        return asked.result() if wait else None
 
-    async def apurge(self, scope: str | None = None, older_than: Any = None) -> int:
+    @overload
+    async def apurge(self, scope: str | None = None, older_than: Any = None, *, wait: Literal[True] = True) -> int: ...
+
+    @overload
+    async def apurge(self, scope: str | None = None, older_than: Any = None, *, wait: Literal[False]) -> None: ...
+
+    async def apurge(self, scope: str | None = None, older_than: Any = None, *, wait: bool = True) -> int | None:
         """Twin of `purge`."""
-        return await self._purge(ASYNCIO, scope, older_than)
+        asked = self._ask_purge(scope, older_than)
+        if not wait:
+            return None
+        told: asyncio.Future[int] = asyncio.wrap_future(asked)
+        return await told
 
-    async def _purge(self, rt: Runtime, scope: str | None, older_than: Any) -> int:
+    def _ask_purge(self, scope: str | None, older_than: Any) -> Future[int]:
         name = None if scope is None else valid_scope(scope, "purge()")
         age = None if older_than is None else seconds(older_than, "purge(): older_than")
-        from .inquiry import purge
-
-        return await purge(self.engine, rt, self.namespace, name, age)
+        return self.purging.ask(Choice(name, age))
 
     def entries(self, limit: int = 100) -> list[EntryInfo]:
         """
@@ -295,12 +315,14 @@ class Cache:
 
         Refreshes that run behind callers have five seconds to end.
         """
+        self.purging.settle()
         REFRESHES.settle(self.engine.address)
         self.ledger.flush()
         drive(BLOCKING.ask(self.engine.store, "close"))
 
     async def aclose(self) -> None:
         """Twin of `close`."""
+        await self.purging.asettle()
         await REFRESHES.asettle(self.engine.address)
         await self.ledger.aflush()
         await ASYNCIO.ask(self.engine.store, "close")
@@ -323,9 +345,9 @@ class Cache:
         return f"<Cache {self.store.address} namespace={self.namespace!r}>"
 
 
-def _engine(store: Store, codec: Codec, near: Any, bounded: bool) -> Engine:
-    """Put an engine on a store, behind its guard, and behind the near tier where there is one."""
-    guarded = GuardedStore(store)
+def _engine(guarded: GuardedStore, codec: Codec, near: Any, bounded: bool) -> Engine:
+    """Put an engine on a store behind its guard, and behind the near tier where there is one."""
+    store = guarded.store
     if near is not False:
         from .stores.near import NearStore, near_of
 

@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from .behind import Behind
 from .entry import Entry
 from .errors import StoreError, WriteRefused
 from .keys.keyer import stamp_key
 from .policy import EXPIRED, judge
-from .runtime import BLOCKING, Behind
+from .runtime import BLOCKING
 from .status import Counts
 from .stores.base import Store
 

@@ -125,7 +125,7 @@ class Purging:
         return behind
 
     def _halted(self) -> StoreError:
-        return StoreError(f"store {self.store.address}: purging stopped before its end, as the cache was closed")
+        return StoreError(f"store {self.store.address}: purging was stopped before its end")
 
     async def _work(self, over: threading.Event) -> None:
         while (asked := self._next(over)) is not None:

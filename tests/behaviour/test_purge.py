@@ -256,7 +256,7 @@ def test_closing_the_cache_ends_it_and_it_can_be_begun_again(gated, colour, run)
         threading.Timer(0.1, gated.gate.set).start()
         run(cache.aclose()) if colour == "async" else cache.close()
         for each in waiting:
-            with pytest.raises(StoreError, match="closed"):
+            with pytest.raises(StoreError, match="stopped"):
                 each.result(30)
     assert 150 == len(gated.keys())
     assert 0 == cache.counts.errors

@@ -247,10 +247,10 @@ class TestBounds:
         while len(store._touched) > 64 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(store._touched) <= 64
+        store.close()
         smaller = SQLiteStore(path, max_entries=150)
         smaller.set(value(200), b"x", None)
         smaller.close()
-        store.close()
         assert set(range(150)) - set(kept(store, range(201))) == {0}
 
     def test_closing_puts_the_last_uses_into_the_file(self, small: SQLiteStore, clock: FakeClock) -> None:

@@ -81,7 +81,7 @@ class GuardedStore(Store):
         self.reads_inline = store.reads_inline
         self.opened = store.opened
         self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
-        self.breaker = Breaker(self.address, clock)
+        self.breaker = Breaker(self.address, self._time)
         self._enter, self._enter_write = self.breaker.enter, self.breaker.enter_write
         self.owed = Owed(self._pay, self._apay, self.address)
 
@@ -93,6 +93,9 @@ class GuardedStore(Store):
     def available(self) -> bool:
         """Tell whether an operation would be tried now, without trying one."""
         return self.breaker.available
+
+    def _time(self) -> float:
+        return self.clock()  # which may be another one by now
 
     def now(self) -> float:
         return self.store.now()

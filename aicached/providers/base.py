@@ -7,6 +7,7 @@ Law: a method that does not know says so (None, False); it never raises, whateve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..status import Usage
@@ -16,12 +17,16 @@ __all__ = ["Provider", "Watch", "items", "part"]
 _SECRET_WORDS = frozenset(("authorization", "apikey", "cookie", "token", "secret"))
 
 
+@lru_cache(1000)
+def _maps(kind: type) -> bool:
+    """Is it looked up by key? To ask an abstract class takes longer than to look."""
+    return issubclass(kind, Mapping)
+
+
 def part(value: Any, *names: str) -> Any:
     """Return ``value.a.b`` or ``value["a"]["b"]``, None where any of it is missing."""
     for name in names:
-        # Most are dicts; to ask whether something is a Mapping takes three times as long.
-        plain = type(value) is dict or isinstance(value, Mapping)
-        value = value.get(name) if plain else getattr(value, name, None)
+        value = value.get(name) if _maps(type(value)) else getattr(value, name, None)
     return value
 
 

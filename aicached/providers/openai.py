@@ -68,8 +68,8 @@ class _Completion(Watch):
         self.open: dict[Any, bool] = {}
 
     def see(self, chunk: Any) -> None:
-        if part(chunk, "type") == "chunk":
-            chunk = part(chunk, "chunk")
+        if part(chunk, "object") not in _CHUNKS and part(chunk, "type") == "chunk":
+            chunk = part(chunk, "chunk")  # of an event that `stream()` has made
         for choice in items(part(chunk, "choices")):
             reason = part(choice, "finish_reason")
             index = part(choice, "index") or 0

@@ -36,7 +36,7 @@ _empty, _put = object.__new__, object.__setattr__
 class Row:
     """Say whose values a row holds, and how they are called."""
 
-    __slots__ = ("cls", "extra", "full", "keys", "names", "private", "short", "told", "width")
+    __slots__ = ("cls", "deep", "extra", "full", "keys", "kinds", "names", "private", "short", "told", "width")
 
     def __init__(self, cls: Any, number: int, name: Any, keys: list[str], names: set[str]) -> None:
         self.cls = cls
@@ -47,6 +47,9 @@ class Row:
         self.full = ExtType(ROW, _pack([number, name, keys, sorted(names)]))
         #: Is it in full on the tape by now?
         self.told = False
+        #: The types of the values that were seen last, and where those stand that msgpack cannot pack as they are.
+        self.kinds: tuple[type, ...] = ()
+        self.deep: list[int] = []
         # A RootModel has these two as None on the class; set on the object, they would stand among its fields.
         self.extra, self.private = cls.__pydantic_extra__, cls.__pydantic_private__
 
@@ -54,14 +57,13 @@ class Row:
         """Make the model of a row: its mark, what pydantic keeps beside the fields, the values."""
         if len(items) != self.width or type(items[1]) not in _BESIDE or type(items[2]) not in _BESIDE:
             raise Undecodable("a row of other parts")
-        _, extra, private, *values = items
         made: Any = _empty(self.cls)
-        _put(made, "__dict__", dict(zip(self.keys, values, strict=True)))
+        _put(made, "__dict__", dict(zip(self.keys, items[3:])))  # noqa: B905 as many as they have to be
         _put(made, "__pydantic_fields_set__", self.names.copy())
-        if extra is not self.extra:
-            _put(made, "__pydantic_extra__", extra)
-        if private is not self.private:
-            _put(made, "__pydantic_private__", private)
+        if items[1] is not self.extra:
+            _put(made, "__pydantic_extra__", items[1])
+        if items[2] is not self.private:
+            _put(made, "__pydantic_private__", items[2])
         return made
 
 
@@ -85,22 +87,22 @@ class Rows:
         Args:
             allowed: class -> what names it, and what that gives; raises `UnstorableValue` where it may not be made.
         """
-        rows = self.by_class.get(kind)
+        rows = self.by_class.get(kind, ())
         if rows is None:
-            if kind in self.by_class or kind in TAUGHT or shape_of(kind) is not BY_LETTER["p"]:
-                self.by_class[kind] = None
-                return None
-            rows = self.by_class[kind] = []
+            return None
+        if rows == () and (kind in TAUGHT or shape_of(kind) is not BY_LETTER["p"]):
+            self.by_class[kind] = None
+            return None
         keys, names = [*value.__dict__], value.__pydantic_fields_set__
         for row in rows:
             if row.keys == keys and row.names == names:
                 return row
-        return self._met(rows, kind, keys, names, *allowed(kind))
+        return self._met(kind, keys, names, *allowed(kind))
 
-    def _met(self, rows: list[Row], kind: Any, keys: list[str], names: set[str], name: Any, cls: type) -> Row | None:
-        number = len(self.by_mark) // 2
+    def _met(self, kind: Any, keys: list[str], names: set[str], name: Any, cls: type) -> Row | None:
+        rows, number = self.by_class.setdefault(kind, []), len(self.by_mark) // 2
         odd = any(isinstance(getattr(kind, key, None), cached_property) for key in keys)
-        if odd or len(rows) >= _EACH or number >= _ALL:
+        if rows is None or odd or len(rows) >= _EACH or number >= _ALL:
             self.by_class[kind] = None
             return None
         row = Row(cls, number, name, keys, set(names))

@@ -178,12 +178,17 @@ class _Encoder:
     def _row(self, value: Any, kind: type, row: Row) -> list[Any]:
         """Return a list that begins with an extension type: no list of a caller's does."""
         self.seen.add(kind)
-        mark, tree = row.short if row.told else row.full, self.tree
-        extra, private, values = value.__pydantic_extra__, value.__pydantic_private__, value.__dict__.values()
-        if self.careful:
-            return [mark, *map(tree, (extra, private, *values))]
-        extra, private = extra and tree(extra), private and tree(private)
-        return [mark, extra, private, *[each if type(each) in IMMUTABLE else tree(each) for each in values]]
+        mark, values = row.short if row.told else row.full, value.__dict__.values()
+        items = [mark, value.__pydantic_extra__, value.__pydantic_private__, *values]
+        if self.careful or items[1] or items[2]:
+            items[1:] = map(self.tree, items[1:])
+            return items
+        kinds = (*map(type, values),)
+        if kinds != row.kinds:
+            row.kinds, row.deep = kinds, [at for at, each in enumerate(kinds, 3) if each not in IMMUTABLE]
+        for at in row.deep:
+            items[at] = self.tree(items[at])
+        return items
 
     def _state(self, value: Any, kind: type, shape: Shape) -> list[Any]:
         """Return a list like that of a row, with the class's name in each."""

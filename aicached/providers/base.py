@@ -26,7 +26,7 @@ def _maps(kind: type) -> bool:
 def part(value: Any, *names: str) -> Any:
     """Return ``value.a.b`` or ``value["a"]["b"]``, None where any of it is missing."""
     for name in names:
-        value = value.get(name) if _maps(type(value)) else getattr(value, name, None)
+        value = value.get(name) if _maps(value.__class__) else getattr(value, name, None)
     return value
 
 

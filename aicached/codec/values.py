@@ -180,9 +180,11 @@ class _Encoder:
         self.seen.add(kind)
         mark, values = row.short if row.told else row.full, value.__dict__.values()
         items = [mark, value.__pydantic_extra__, value.__pydantic_private__, *values]
-        if self.careful or items[1] or items[2]:
+        if self.careful:
             items[1:] = map(self.tree, items[1:])
             return items
+        if items[1] or items[2]:
+            items[1:3] = map(self.tree, items[1:3])
         kinds = (*map(type, values),)
         if kinds != row.kinds:
             row.kinds, row.deep = kinds, [at for at, each in enumerate(kinds, 3) if each not in IMMUTABLE]

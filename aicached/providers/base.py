@@ -12,7 +12,7 @@ from typing import Any
 
 from ..status import Usage
 
-__all__ = ["Provider", "Watch", "items", "part"]
+__all__ = ["Provider", "Watch", "fields", "items", "part"]
 
 _SECRET_WORDS = frozenset(("authorization", "apikey", "cookie", "token", "secret"))
 
@@ -28,6 +28,14 @@ def part(value: Any, *names: str) -> Any:
     for name in names:
         value = value.get(name) if _maps(value.__class__) else getattr(value, name, None)
     return value
+
+
+def fields(value: Any) -> Mapping[str, Any]:
+    """Return what a mapping or an object has of its own: a model takes a microsecond to say that it lacks something."""
+    return value if _maps(value.__class__) else getattr(value, "__dict__", _NOTHING)
+
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 def items(value: Any) -> list[Any]:

@@ -132,6 +132,7 @@ class Plan:
             counts=counts,
             rules=policy.rules(),
             keep_arguments=home.keep_arguments,
+            latest=home.ledger.latest(self.keyer.log),
             streak=Streak(),
             matcher=self._matcher(),
             streams=streams,
@@ -328,13 +329,12 @@ class Plan:
         data, *stamps, _ = look.found  # type: ignore[misc]
         entry = self.engine.plain_hit(data, stamps, look.digest, self.facts.rules)
         value = MISS if entry is None else self._value(entry, args, kwargs)
-        if value is not MISS and not close(look.flight):
-            land(look.flight, Landing("entry", entry, hit=True))
+        flight = look.flight
+        if value is not MISS and flight is not None and not close(flight):
+            land(flight, Landing("entry", entry, hit=True))
         return value
 
-    def missed(
-        self, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Call:
+    def missed(self, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Return the call that goes on where a look-up has ended."""
         call = self._call(wrapped, MODES["on"], look.lane, look.digest, (instance, args, kwargs, (), 0))
         call.names, call.places = look.names, look.places

@@ -15,6 +15,7 @@ from typing import Any
 from . import claims
 from .call import Call
 from .codec.envelope import Codec
+from .codec.opened import Opened
 from .codec.values import Undecodable
 from .entry import Entry
 from .errors import StoreError, WriteRefused
@@ -31,8 +32,6 @@ from .turns import new_lease
 
 __all__ = ["Shelf"]
 
-#: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
-RECENT = 64
 #: Of how many entries the process remembers which tags their origin has added.
 REMEMBERED = 10_000
 
@@ -50,6 +49,7 @@ class Shelf:
     def __init__(self, store: Store, codec: Codec, near: Store | None = None) -> None:
         self.store = store
         self.codec = codec
+        self._open = Opened(codec).open
         self.near = near
         self.address = store.address
         #: What may be asked in place are copies: the store has to be waited for.
@@ -139,7 +139,7 @@ class Shelf:
 
     def opened(self, data: Any, digest: bytes) -> Entry | None:
         """Return the entry in what a store gave for a digest, None where it is none."""
-        return data if data is None or type(data) is Entry else self.codec.open(data, digest)
+        return data if data is None or type(data) is Entry else self._open(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""
@@ -217,18 +217,19 @@ class Shelf:
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
-        ask, lease, recent = partial(self._ask, rt, call), call.lease, call.facts.keyer.recent
+        ask, lease = partial(self._ask, rt, call), call.lease
         if lease is None:
-            await ask("commit", call.key, data, entry.lifetime, recent, RECENT)
+            await ask("set", call.key, data, entry.lifetime)
         elif call.ordered:
-            await claims.order(ask, lease, (data, entry.lifetime), recent, RECENT)
+            await claims.order(ask, lease, (data, entry.lifetime))
         else:
             useless = entry.ttl == 0 and not entry.windows[0]
-            late = await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT, useless=useless)
+            late = await claims.commit(ask, lease, data, entry.lifetime, useless=useless)
             if late is not None:
                 call.refuse(late)
                 return
         call.entry, call.stored = entry, True
+        call.facts.latest.add(call.key)
         if call.facts.matcher is not None:
             await call.facts.matcher.added(rt, self, call)
 

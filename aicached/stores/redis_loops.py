@@ -17,16 +17,16 @@ from typing import Any
 import redis
 
 from ..errors import StoreError
+from .redis_commands import MGET
 from .redis_wire import command, demoted
 
-__all__ = ["MGET", "Loops"]
+__all__ = ["Loops"]
 
 # asyncio's own swallows cancellations before 3.11.3; redis-py depends on the other one there.
 _time_limit: Any = (asyncio if sys.version_info >= (3, 11, 3) else import_module("async_timeout")).timeout
 
 _LINES = 16  # connections of one event loop
 _TOGETHER = 128  # readers whose keys travel in one command, so that a reply does not hold up all others
-MGET = b"$4\r\nMGET\r\n"
 
 
 class Loops:

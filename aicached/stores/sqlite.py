@@ -53,14 +53,14 @@ def _selecting(count: int, *columns: str) -> str:
     """Write the statement that reads *count* rows as one: outer joins are quicker than sub-selects or ``in``."""
     places = range(count)
     listed = ", ".join(column.replace("e.", f"e{place}.") for column in columns for place in places)
-    joins = (f"left join entry e{place} on e{place}.id = ?{place + 2} and e{place}.gone > ?1" for place in places)
+    joins = (f"left join entry e{place} on e{place}.id = ?{place + 1}" for place in places)
     return f"select {listed} from (select 1) {' '.join(joins)}"
 
 
 # A row's number is the first 8 bytes of its key: kind and digest. So the rows of one kind lie together, and the few
 # stamps on few pages.
 _NUMBERS = [struct.Struct(">" + "q25x" * count).unpack for count in range(_AT_ONCE + 1)]
-_SELECT = ["", *(_selecting(count, "e.key", "e.data") for count in range(1, _AT_ONCE + 1))]
+_SELECT = ["", *(_selecting(count, "e.key", "e.gone", "e.data") for count in range(1, _AT_ONCE + 1))]
 _HEADS = ["", *(_selecting(count, "e.key", "e.gone", f"substr(e.data, 1, {HEAD})") for count in range(1, 4))]
 _NO_HEAD = Head(None)
 
@@ -107,7 +107,7 @@ class SQLiteStore(Store):
         self._part = int.from_bytes(partition[:8], "big", signed=True)
         self._bounded = max_bytes is not None or max_entries is not None
         self._touched: dict[int, float] = {}  # last uses that are not in the file yet
-        self._noted: dict[int, float] = {}  # when a last use was noted
+        self._noted: dict[bytes, float] = {}  # when a last use was noted
         self._moment = 0.0
         self._room = 0.0, 0.0  # entries and bytes that may be added before the totals are read again
         self._writes = 0
@@ -125,20 +125,32 @@ class SQLiteStore(Store):
         if not 0 < len(keys) <= _AT_ONCE:
             parts = (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
             return [data for part in parts for data in self.get_many(part)]
-        now = self.clock()
-        count, names = len(keys), tuple(keys)
-        numbers = _NUMBERS[count](b"".join(keys))
-        row = self._file.row(_SELECT[count], (now, *numbers))
-        found = list(row[count:])
-        if row[:count] != names:
-            found = [data if row[place] == names[place] else None for place, data in enumerate(found)]
+        now, names = self.clock(), tuple(keys)
+        known = self._file.known(names)
+        if known is None or known[1] <= now:
+            known = self._read(names, now)
+        found = list(known[0])
         if self._bounded:
-            for place, key in enumerate(keys):
+            for key, data in zip(names, found, strict=True):
                 if key[0] != _VALUE:  # its stamps, which always come behind
                     break
-                if found[place] is not None:
-                    self._note(numbers[place], now)
+                if data is not None:
+                    self._note(key, now)
         return found
+
+    def _read(self, keys: tuple[bytes, ...], now: float) -> tuple[list[Any], float]:
+        """Return what is under a few keys, and when the first of it ends."""
+        count = len(keys)
+        row = self._file.row(_SELECT[count], _NUMBERS[count](b"".join(keys)))
+        rows = zip(keys, row[:count], row[count : 2 * count], row[2 * count :], strict=True)
+        found, first = list[Any](), math.inf
+        for key, name, gone, data in rows:
+            there = name == key and gone > now
+            found.append(data if there else None)
+            if there and gone < first:
+                first = gone
+        self._file.keep(keys, (found, first), sum(map(len, filter(None, found))))
+        return found, first
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
         with self._file.transaction() as run:
@@ -160,10 +172,10 @@ class SQLiteStore(Store):
     def _heads(self, run: Run, keys: Collection[bytes]) -> list[Head]:
         """Return what is under a few keys, read in one statement."""
         now, count = self.clock(), len(keys)
-        row = run(_HEADS[count], (now, *_NUMBERS[count](b"".join(keys)))).fetchone()
+        row = run(_HEADS[count], _NUMBERS[count](b"".join(keys))).fetchone()
         found = zip(keys, row[:count], row[count : 2 * count], row[2 * count :], strict=True)
         return [
-            Head(head, None if gone == math.inf else gone - now) if name == key and head else _NO_HEAD
+            Head(head, None if gone == math.inf else gone - now) if name == key and gone > now and head else _NO_HEAD
             for key, name, gone, head in found
         ]
 
@@ -195,7 +207,7 @@ class SQLiteStore(Store):
         else:
             run(_UPSERT, (number, key, gone, used, len(data), self._part, data))
         if used is not None and self._bounded:
-            self._noted.pop(number, None)
+            self._noted.pop(key, None)
             self._shrink(run, len(data))
         self._sweep(run, now)
 
@@ -255,12 +267,12 @@ class SQLiteStore(Store):
         self._moment = moment = max(now, self._moment + 1e-6)
         return moment
 
-    def _note(self, number: int, now: float) -> None:
-        last = self._noted.get(number)
+    def _note(self, key: bytes, now: float) -> None:
+        last = self._noted.get(key)
         if last is not None and now - last < 1:
             return
-        self._noted[number] = now
-        self._touched[number] = self._tick(now)
+        self._noted[key] = now
+        self._touched[_number(key)] = self._tick(now)
         if len(self._touched) % _TOUCHES == 0:
             with suppress(RuntimeError):  # the interpreter is shutting down: `close` will do it
                 _writer_thread().submit(self._flush)
@@ -279,7 +291,7 @@ class SQLiteStore(Store):
 
     def _settle(self, run: Run) -> None:
         now = self.clock()
-        self._noted = {number: at for number, at in self._noted.copy().items() if now - at < 1}
+        self._noted = {key: at for key, at in self._noted.copy().items() if now - at < 1}
         with suppress(KeyError):
             while True:
                 # One at a time, as readers add to the same dictionary meanwhile.

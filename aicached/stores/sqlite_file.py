@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
+from .sqlite_rows import Rows
 
 __all__ = ["Run", "SQLiteFile"]
 
@@ -56,12 +57,13 @@ end;
 class _Link:
     """Hold one connection: closed by `close`, or with the thread that held it."""
 
-    __slots__ = ("__weakref__", "_connection", "file", "lock", "run")
+    __slots__ = ("__weakref__", "_connection", "file", "lock", "rows", "run")
 
     def __init__(self, connection: sqlite3.Connection, file: tuple[int, int] | None) -> None:
         self._connection = connection
         self.file = file
         self.run: Run = connection.cursor().execute
+        self.rows = Rows()
         # Held while a statement runs, as closing a connection in the middle of one crashes. Re-entrant, as a
         # finalizer may read in the middle of a read.
         self.lock = threading.RLock()
@@ -114,6 +116,19 @@ class SQLiteFile:
                     return link.run(sql, values).fetchone()
         except sqlite3.Error as error:
             raise self._failure(error, link) from error
+
+    def known(self, keys: tuple[bytes, ...]) -> Any:
+        """Return what this thread has read under *keys* and kept, if that is still so; None where it has to read."""
+        link = self._local.link
+        if link is None or not link.rows.expects(keys):
+            return None
+        (version,) = self.row("pragma data_version", ())
+        return link.rows.find(keys, version)
+
+    def keep(self, keys: tuple[bytes, ...], found: Any, size: int) -> None:
+        """Take in what this thread has just read; where it was opened anew, its versions are other ones."""
+        if (link := self._local.link) is not None:
+            link.rows.keep(keys, found, size)
 
     def transaction(self) -> SQLiteFile:
         """Write: all statements that are run in a ``with`` block of this, or none."""

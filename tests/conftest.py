@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import sys
@@ -21,6 +22,15 @@ from tests.servers import RedisServer
 
 # Tests count what is sent to a store: here the thread that adds up what was counted never comes to it.
 counters.PERIOD = 3600.0
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what lives as long as the run: modules, and thousands of tests.
+
+    Tests collect garbage to see what it warns of; each time took longer than the test.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Three processes, also on two cores: half of the time tests wait, for processes and servers. More only make each other late.
+TOGETHER := --numprocesses 3 --dist worksteal --cov
 
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench lint clean
@@ -19,12 +21,10 @@ demo: $(VENV)/with-demo
 	@$(BIN)/python -m aicached demo
 
 test: $(VENV)/with-dev
-	@$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage report
+	@$(BIN)/pytest $(TOGETHER)
 
 test-all: $(VENV)/with-dev
-	@$(BIN)/coverage run -m pytest -m 'slow or not slow'
-	@$(BIN)/coverage report
+	@$(BIN)/pytest $(TOGETHER) -m 'slow or not slow'
 
 bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/hits.py

@@ -3,8 +3,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Three processes, also on two cores: half of the time tests wait, for processes and servers. More only make each other late.
-TOGETHER := --numprocesses 3 --dist worksteal --cov
+# More than a small machine has cores: for half of their time, tests wait for processes and servers.
+PROCESSES ?= 3
+TOGETHER := --numprocesses $(PROCESSES) --dist worksteal --cov
+
+# Tests start hundreds of Pythons: none of them compiles again what one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench lint clean

@@ -18,6 +18,7 @@ from .errors import StoreError
 from .flight import Flight
 from .keys.keyer import Keyer
 from .keys.lanes import Lane
+from .latest import Latest
 from .lease import Lease
 from .policy import Policy
 from .savings import Prices
@@ -81,6 +82,7 @@ class Facts:
         warn: logs a message once per subject: ``warn(subject, message, *args)``.
         counts: of this function, in this process.
         rules: digest of what decides whether a value is kept.
+        latest: takes in the keys of what was stored.
         streak: watches misses that follow one another.
         matcher: finds near matches; None without ``semantic=``.
         streams: does it return a stream, whatever its arguments?
@@ -99,6 +101,7 @@ class Facts:
     warn: Callable[..., None]
     counts: Counts
     rules: bytes
+    latest: Latest
     streak: Streak
     matcher: Any = None
     streams: bool = False

@@ -89,9 +89,7 @@ def _met(lease: Lease, held: Head, generation: Head, overrule: bool, refresh: bo
     return None
 
 
-async def commit(
-    ask: Ask, lease: Lease, data: Any, lifetime: float | None, recent: bytes, limit: int, *, useless: bool = False
-) -> str | None:
+async def commit(ask: Ask, lease: Lease, data: Any, lifetime: float | None, *, useless: bool = False) -> str | None:
     """
     Keep an answer, unless another has come first.
 
@@ -108,7 +106,7 @@ async def commit(
     expected: list[bytes | None] = [lease.seen, lease.content, lease.generation]
     puts = {value_key: (data, lifetime), lease_key: (PASS, leases.WORD_SECONDS) if useless else None}
     for _ in range(_ROUNDS):
-        heads = await _insist(ask, dict(zip(keys, expected, strict=True)), puts, recent, limit, lease_key)
+        heads = await _insist(ask, dict(zip(keys, expected, strict=True)), puts, lease_key)
         if heads is None:
             return None
         value, held, generation = heads
@@ -131,13 +129,11 @@ async def release(ask: Ask, lease: Lease, word: bytes | None) -> None:
     await _insist(ask, {key: lease.content}, {key: None if word is None else (word, leases.WORD_SECONDS)}, news=key)
 
 
-async def order(
-    ask: Ask, lease: Lease, put: tuple[Any, float | None] | None, recent: bytes = b"", limit: int = 0
-) -> None:
+async def order(ask: Ask, lease: Lease, put: tuple[Any, float | None] | None) -> None:
     """Put a value in place, or forget it, over whatever is there: whoever computes it now will find out."""
     value, key, generation = lease.keys()
     puts = {value: put, key: None, generation: (os.urandom(16), lease.lasting)}
-    await _insist(ask, {}, puts, recent, limit, key)
+    await _insist(ask, {}, puts, key)
 
 
 async def _insist(ask: Ask, *args: Any, **kwargs: Any) -> list[Head] | None:

@@ -23,6 +23,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from .errors import ConfigurationError, StoreError
+from .latest import Latest
 from .policy import seconds
 from .savings import Savings
 from .status import CacheInfo, Counts, Stats
@@ -110,6 +111,7 @@ class Ledger:
     def __init__(self, store: Store, namespace: str, wall: Callable[[], float] = time.time) -> None:
         self.store, self.namespace, self.wall = store, namespace, wall
         self._followed: dict[int, _Followed] = {}
+        self._latest: dict[bytes, Latest] = {}
         self._left: deque[int] = deque()
         self._owed: dict[str, dict[str, int]] = {}
         self._lock = threading.RLock()  # a finalizer may close a cache in the middle of a flush
@@ -122,11 +124,18 @@ class Ledger:
         weakref.finalize(tally, self._left.append, mark).atexit = False
         _clerk.watch(self)
 
+    def latest(self, log: bytes) -> Latest:
+        """Return what takes in the keys that one function stores, until they are in the store too."""
+        return self._latest.setdefault(log, Latest(log))
+
     def flush(self) -> None:
-        """Add to the store what it has not got yet; what it does not take now stays owed."""
+        """Add to the store what it has not got yet; sums that it does not take now stay owed."""
         with self._lock, suppress(StoreError):
             self._collect()
             self._send()
+            for latest in list(self._latest.values()):
+                if (new := latest.taken()) is not None:
+                    self.store.append(*new)
 
     async def aflush(self) -> None:
         """Twin of `flush`, in a thread where the store may wait."""
@@ -154,6 +163,8 @@ class Ledger:
         """Begin anew in a child: what was owed is its parent's to pay, and the lock may be held for ever."""
         self._lock = threading.RLock()
         self._owed.clear()
+        for latest in self._latest.values():
+            latest.taken()
         for followed in self._followed.values():
             followed.news()
 

@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ __all__ = [
     "board",
     "cancel_joins",
     "clone",
+    "close",
     "deputize",
     "join",
     "land",
@@ -69,6 +69,10 @@ class Landing(NamedTuple):
 EMPTY, ABANDONED = Landing("empty"), Landing("abandoned")
 
 
+def _nothing() -> None:
+    pass
+
+
 class Flight:
     """
     Be one computation in the air.
@@ -79,42 +83,28 @@ class Flight:
         newest: a refresh: it takes the place of the flight that is there.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "aboard",
-        "deputy_at",
-        "key",
-        "landing",
-        "loop",
-        "newest",
-        "orphan",
-        "outdated",
-        "stamps",
-        "stop",
-        "streaming",
-        "waits_for",
-        "wakes",
-    )
+    # Defaults of the class, not of each: one is made for every look-up of a store that has to be waited for.
+
+    #: A refresh or an invalidation has come since: its answer is its callers', and is not stored.
+    outdated = False
+    #: Its leader was cancelled, and it goes on for others.
+    orphan = False
+    landing: Landing | None = None
+    #: It has landed with a stream that is still being received: who comes joins that.
+    streaming = False
+    aboard = 1
+    #: Who is woken when it lands; flights that somebody waits for who leads this one.
+    wakes: tuple[Callable[[], None], ...] = ()
+    waits_for: tuple[Flight, ...] = ()
+    deputy_at: float | None = None
+    loop: Any = None
+    #: Stops the computation, where it can be stopped from outside.
+    stop: Callable[[], Any] = staticmethod(_nothing)
 
     def __init__(self, key: Key, stamps: tuple[bytes, ...] = (), *, newest: bool = False) -> None:
         self.key = key
         self.stamps = stamps
         self.newest = newest
-        #: A refresh or an invalidation has come since: its answer is its callers', and is not stored.
-        self.outdated = False
-        #: Its leader was cancelled, and it goes on for others.
-        self.orphan = False
-        self.landing: Landing | None = None
-        #: It has landed with a stream that is still being received: who comes joins that.
-        self.streaming = False
-        self.wakes: list[Callable[[], None]] = []
-        self.aboard = 1
-        #: Flights that somebody waits for who leads this one.
-        self.waits_for: list[Flight] = []
-        self.deputy_at: float | None = None
-        self.loop: Any = None
-        #: Stops the computation, where it can be stopped from outside.
-        self.stop: Callable[[], Any] = _nothing
 
     @property
     def gone(self) -> bool:
@@ -133,10 +123,6 @@ _retired: deque[Flight] = deque()
 # Re-entrant, as a collected waiter leaves in the middle of anything, perhaps of a `join`. Each critical section is one
 # that may be entered between any two of its steps.
 _lock = threading.RLock()
-
-
-def _nothing() -> None:
-    pass
 
 
 def _remake_after_fork() -> None:
@@ -171,22 +157,23 @@ def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: boo
         ``(flight, leading)``; ``(None, True)`` where waiting would close a circle: compute, and share nothing;
         ``(None, False)`` where there is none and none was begun.
     """
-    mine = [flight for flight in LEADING.get() if flight.landing is None or flight.streaming]
     with _lock:
         _read_notes()
         there = _table.get(key)
         if there is not None and not there.gone and (there.newest or not newest):
+            mine = [flight for flight in LEADING.get() if flight.landing is None or flight.streaming]
             if any(_reaches(there, each) for each in mine):
                 return None, True
             there.aboard += 1
             for each in mine:
-                each.waits_for.append(there)
+                each.waits_for += (there,)
             return there, False
         if not lead:
             return None, False
-        for old in (there, _table.get(behind(key)) if newest else None):
-            if old is not None:
-                old.outdated = True
+        if there is not None:
+            there.outdated = True
+        if newest and (refresh := _table.get(behind(key))) is not None:
+            refresh.outdated = True
         made = _table[key] = Flight(key, stamps, newest=newest)
         return made, True
 
@@ -194,7 +181,7 @@ def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: boo
 def _reaches(start: Flight, goal: Flight) -> bool:
     """Does *start* wait, over any number of flights, for *goal*?"""
     seen: list[Flight] = []
-    waiting = [start]
+    waiting: list[Flight] = [start]
     while waiting:
         flight = waiting.pop()
         if flight is goal:
@@ -210,7 +197,7 @@ def board(flight: Flight, wake: Callable[[], None]) -> bool:
     with _lock:
         if flight.landing is not None:
             return False
-        flight.wakes.append(wake)
+        flight.wakes += (wake,)
         return True
 
 
@@ -219,8 +206,9 @@ def leave(flight: Flight) -> bool:
     with _lock:
         flight.aboard -= 1
         for each in LEADING.get():
-            with suppress(ValueError):
-                each.waits_for.remove(flight)
+            if flight in each.waits_for:
+                at = each.waits_for.index(flight)
+                each.waits_for = each.waits_for[:at] + each.waits_for[at + 1 :]
         if flight.aboard or flight.landing is not None:
             return False
         _remove(flight)
@@ -248,9 +236,19 @@ def land(flight: Flight, landing: Landing) -> None:
         )
         if not flight.streaming:
             _remove(flight)
-        wakes, flight.wakes = flight.wakes, []
+        wakes, flight.wakes = flight.wakes, ()
     for wake in wakes:
         wake()
+
+
+def close(flight: Flight) -> bool:
+    """End a flight that nobody else has boarded; False where somebody has, and waits to be told."""
+    with _lock:
+        if flight.aboard > 1 or flight.landing is not None:
+            return False
+        flight.landing = ABANDONED
+        _remove(flight)
+        return True
 
 
 def abandon(flight: Flight) -> None:

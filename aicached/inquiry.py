@@ -16,6 +16,7 @@ from .entry import Entry, EntryInfo
 from .errors import StoreError
 from .explain import Explanation, explained_hit, explained_miss, passed_by
 from .keys.keyer import stamp_key
+from .latest import KEPT, keys_in
 from .policy import EXPIRED, judge
 from .runtime import Runtime
 
@@ -49,7 +50,12 @@ async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
 
 async def _recent(engine: Engine, rt: Runtime, call: Call) -> dict[bytes, Entry | None]:
     """Return the call's own entry and those of the function's last commits, None where they are gone."""
-    listed = await rt.ask(engine.store, "recent", call.facts.keyer.recent)
+    latest = call.facts.latest
+    if (new := latest.taken()) is not None:
+        await rt.ask(engine.store, "append", *new)
+    _, last, _ = await rt.ask(engine.store, "read", latest.log, 0, 0)
+    _, _, records = await rt.ask(engine.store, "read", latest.log, max(0, last - KEPT), KEPT)
+    listed = keys_in(records)
     others = [key for key in listed if key[:1] == b"v" and key != call.key]
     own, *found = await rt.ask(engine.store, "get_many", [call.key, *others])
     recent = {key: engine.opened(data, key[1:]) for key, data in zip(others, found, strict=True)}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from types import TracebackType
+from typing import Any, Protocol
 
 from . import providers
 from .call import Call, Facts, Streak, save
@@ -20,16 +21,15 @@ from .counters import Ledger
 from .engine import Engine
 from .entry import Entry
 from .errors import ConfigurationError, StoreError, UnkeyableArgument
-from .flight import Landing, abandon, join, land
+from .flight import Flight, Landing, abandon, close, join, land
 from .keys.binding import check_names
 from .keys.keyer import Keyer, tag_keys
 from .keys.lanes import Lane
 from .policy import Policy, names_of
-from .runtime import Outcome, Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
 
-__all__ = ["MISS", "Home", "Keyed", "Plan", "check_semantic"]
+__all__ = ["MISS", "Home", "Look", "Plan", "check_semantic"]
 
 log = logging.getLogger("aicached")
 
@@ -37,13 +37,38 @@ log = logging.getLogger("aicached")
 MISS: Any = object()
 
 
-class Keyed(NamedTuple):
-    """Say that a plain call's answer has to be waited for, and what its key is."""
+class Look:
+    """
+    Be the look-up of one plain call: what its key is, whose flight it is aboard of, what the store said.
 
-    lane: Lane
-    digest: bytes
-    names: tuple[str, ...]
-    places: tuple[bytes, ...]
+    It is entered around the question to the store: then its flight is ended, whatever comes out of that.
+
+    Args:
+        lane, digest: of the key.
+        names, places: of the tags that are known, and of all stamps.
+    """
+
+    __slots__ = ("asked", "digest", "flight", "found", "lane", "leading", "names", "places")
+
+    def __init__(self, lane: Lane, digest: bytes, names: tuple[str, ...], places: tuple[bytes, ...]) -> None:
+        self.lane, self.digest, self.names, self.places = lane, digest, names, places
+        self.asked: tuple[bytes, ...] = ()
+        self.flight: Flight | None = None
+        self.leading = False
+        self.found: list[Any] | StoreError | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is None:
+            return False
+        if isinstance(error, StoreError):  # the engine counts it
+            self.found = error
+            return True
+        if self.flight is not None:
+            abandon(self.flight)
+        return False
 
 
 def check_semantic(keyer: Keyer) -> None:
@@ -107,6 +132,7 @@ class Plan:
             counts=counts,
             rules=policy.rules(),
             keep_arguments=home.keep_arguments,
+            latest=home.ledger.latest(self.keyer.log),
             streak=Streak(),
             matcher=self._matcher(),
             streams=streams,
@@ -271,7 +297,13 @@ class Plan:
         return classes
 
     def peek(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ambient: Ambient) -> Any:
-        """Return the value of a plain call's hit in a store that may be asked in place, `Keyed`, or else `MISS`."""
+        """
+        Return the value of a plain call's hit in a store that may be asked in place.
+
+        Returns:
+            The value; a `Look` where there is none, or where the store has to be waited for; `MISS` where the call is
+            not plain.
+        """
         if not (ambient is PLAIN and self.plain and process_mode() == "on"):
             return MISS
         try:
@@ -283,7 +315,32 @@ class Plan:
             return MISS
         entry = self.engine.peek(tagged[1], digest, self.facts.rules)
         value = MISS if entry is None else self._value(entry, args, kwargs)
-        return Keyed(lane, digest, *tagged) if value is MISS and self.waits else value
+        return Look(lane, digest, *tagged) if value is MISS else value
+
+    def board(self, look: Look) -> bool:
+        """Share a look-up with all who want the same; tell whether it is for this caller to ask the store."""
+        engine, digest, places = self.engine, look.digest, look.places
+        look.asked = engine.asked(digest, places, self.keyer.epoch)
+        look.flight, look.leading = join((engine.address, digest), places)
+        return look.leading and look.flight is not None
+
+    def judge(self, look: Look, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return the value in what the store gave, and end the look-up with it; `MISS` sends the call the long way."""
+        data, *stamps, _ = look.found  # type: ignore[misc]
+        entry = self.engine.plain_hit(data, stamps, look.digest, self.facts.rules)
+        value = MISS if entry is None else self._value(entry, args, kwargs)
+        flight = look.flight
+        if value is not MISS and flight is not None and not close(flight):
+            land(flight, Landing("entry", entry, hit=True))
+        return value
+
+    def missed(self, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Return the call that goes on where a look-up has ended."""
+        call = self._call(wrapped, MODES["on"], look.lane, look.digest, (instance, args, kwargs, (), 0))
+        call.names, call.places = look.names, look.places
+        if look.asked:
+            call.boarded, call.asked, call.found = (look.flight, look.leading), look.asked, look.found
+        return call
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a hit, and count it; `MISS` where it cannot be had, or is a stream."""
@@ -301,37 +358,3 @@ class Plan:
         counts.hits += 1
         save(counts, entry)
         return value
-
-    async def fetch(
-        self,
-        rt: Runtime,
-        keyed: Keyed,
-        wrapped: Any,
-        instance: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Outcome:
-        """Answer a plain call on a store that has to be waited for: a hit without a `Call`, all else the long way."""
-        lane, digest, names, places = keyed
-        engine, facts = self.engine, self.facts
-        boarded = flight, leading = join((engine.address, digest), places)
-        asked = engine.asked(digest, places, self.keyer.epoch)
-        found: list[Any] | StoreError | None = None
-        if leading and flight is not None:
-            flight.loop = rt.loop()
-            try:
-                read = found = await rt.ask(engine.store, "get_many", asked)
-                entry = engine.plain_hit(read[0], read[1:-1], digest, facts.rules)
-                value = MISS if entry is None else self._value(entry, args, kwargs)
-                if value is not MISS:
-                    land(flight, Landing("entry", entry, hit=True))
-                    return True, value
-            except StoreError as error:
-                found = error
-            except BaseException:
-                abandon(flight)
-                raise
-        call = self._call(wrapped, MODES["on"], lane, digest, (instance, args, kwargs, (), 0))
-        call.names, call.places = names, places
-        call.boarded, call.asked, call.found = boarded, asked, found
-        return await engine.fetch(rt, call)

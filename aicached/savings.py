@@ -131,13 +131,22 @@ def _priced(usage: Usage, prices: Prices) -> Usage:
 def _listed_cost(usage: Usage) -> float | None:
     """Return what genai-prices says, None where it is not installed or does not know the model."""
     listed = _price_list()
-    if listed is None:
+    if listed is None or usage.model in _unlisted:
         return None
+    tokens = listed.Usage(input_tokens=usage.tokens_in, output_tokens=usage.tokens_out)
     try:
-        tokens = listed.Usage(input_tokens=usage.tokens_in, output_tokens=usage.tokens_out)
         return float(listed.calc_price(tokens, model_ref=usage.model).total_price)
-    except Exception:  # a model of somebody's own, or a price with conditions that cannot be met
+    except LookupError:  # a model of somebody's own
+        if len(_unlisted) < _UNLISTED:
+            _unlisted.add(usage.model)
         return None
+    except Exception:  # a price with conditions that cannot be met
+        return None
+
+
+#: Models that the price list does not know: to look for them takes long.
+_unlisted: set[str | None] = set()
+_UNLISTED = 1000
 
 
 @cache

@@ -31,8 +31,6 @@ from .turns import new_lease
 
 __all__ = ["Shelf"]
 
-#: How many of a function's last commits are remembered, to explain a miss by the nearest of them.
-RECENT = 64
 #: Of how many entries the process remembers which tags their origin has added.
 REMEMBERED = 10_000
 
@@ -217,18 +215,19 @@ class Shelf:
 
     async def _commit(self, rt: Runtime, call: Call, entry: Entry) -> None:
         data = entry if self.store.opened else self.codec.seal(entry, call.digest)
-        ask, lease, recent = partial(self._ask, rt, call), call.lease, call.facts.keyer.recent
+        ask, lease = partial(self._ask, rt, call), call.lease
         if lease is None:
-            await ask("commit", call.key, data, entry.lifetime, recent, RECENT)
+            await ask("set", call.key, data, entry.lifetime)
         elif call.ordered:
-            await claims.order(ask, lease, (data, entry.lifetime), recent, RECENT)
+            await claims.order(ask, lease, (data, entry.lifetime))
         else:
             useless = entry.ttl == 0 and not entry.windows[0]
-            late = await claims.commit(ask, lease, data, entry.lifetime, recent, RECENT, useless=useless)
+            late = await claims.commit(ask, lease, data, entry.lifetime, useless=useless)
             if late is not None:
                 call.refuse(late)
                 return
         call.entry, call.stored = entry, True
+        call.facts.latest.add(call.key)
         if call.facts.matcher is not None:
             await call.facts.matcher.added(rt, self, call)
 

@@ -7,6 +7,7 @@ answered, at once or when it is awaited.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -19,7 +20,7 @@ from .counters import Tally
 from .errors import ConfigurationError
 from .keys.binding import bottom_of, check_names, colour_of
 from .keys.keyer import Keyer
-from .plan import MISS, Home, Keyed, Plan, check_semantic
+from .plan import MISS, Home, Look, Plan, check_semantic
 from .playback import Opening, asteps, played, steps
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive
@@ -105,8 +106,8 @@ class Site:
         plan = self.plan()
         ambient = AMBIENT.get()
         found = plan.peek(instance, args, kwargs, ambient)
-        if type(found) is Keyed:
-            return given(drive(plan.fetch(BLOCKING, found, wrapped, instance, args, kwargs)))
+        if type(found) is Look:
+            return _looked(plan, found, wrapped, instance, args, kwargs)
         if found is not MISS:
             return found
         return given(drive(plan.engine.fetch(BLOCKING, plan.call(wrapped, instance, args, kwargs, ambient))))
@@ -119,8 +120,8 @@ class Site:
         ambient = AMBIENT.get()
         try:
             found = plan.peek(instance, args, kwargs, ambient)
-            if type(found) is Keyed:
-                return _played(plan.fetch, ASYNCIO, found, wrapped, instance, args, kwargs)
+            if type(found) is Look:
+                return _alooked(plan, found, wrapped, instance, args, kwargs)
             if found is not MISS:
                 return _given(found)
             return _played(plan.engine.fetch, ASYNCIO, plan.call(wrapped, instance, args, kwargs, ambient))
@@ -193,6 +194,31 @@ async def _raised(error: Exception) -> Any:
 
 async def _finished(story: Callable[..., Coroutine[Any, Any, Outcome]], *given: Any) -> Any:
     return finish(await story(*given))
+
+
+def _looked(
+    plan: Plan, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """Answer a plain call of a sync function that has found nothing in place."""
+    if plan.waits and plan.board(look):
+        with look:
+            look.found = plan.engine.store.get_many(look.asked)
+            if (value := plan.judge(look, args, kwargs)) is not MISS:
+                return value
+    return given(drive(plan.engine.fetch(BLOCKING, plan.missed(look, wrapped, instance, args, kwargs))))
+
+
+async def _alooked(
+    plan: Plan, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """Twin of `_looked`: a hit makes no coroutine but the store's."""
+    if plan.waits and plan.board(look):
+        look.flight.loop = asyncio.get_running_loop()  # type: ignore[union-attr]
+        with look:
+            look.found = await plan.engine.store.aget_many(look.asked)
+            if (value := plan.judge(look, args, kwargs)) is not MISS:
+                return value
+    return given(await plan.engine.fetch(ASYNCIO, plan.missed(look, wrapped, instance, args, kwargs)))
 
 
 async def _played(story: Callable[..., Coroutine[Any, Any, Outcome]], *about: Any) -> Any:

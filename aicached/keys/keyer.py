@@ -72,7 +72,8 @@ class Keyer:
         #: The stamps of the tags that every answer has, and the one that any invalidation of a tag renews.
         self.tags = () if callable(rules.tags) else tag_keys(namespace, rules.tags)
         self.epoch = stamp_key(namespace, "tags")
-        self.recent = b"e" + stamp_key(namespace, "recent", *self.identity)[1:]
+        #: The log of the keys that were stored last.
+        self.log = b"n" + stamp_key(namespace, "latest", *self.identity)[1:]
         #: Is the key what a function of the user's makes of the arguments?
         self.chosen = callable(rules.key)
         #: Is ``stream=True`` kept out of the key? The two kinds of answer stay apart even so.

@@ -99,11 +99,13 @@ class Lane:
         stamps: store keys of the stamps that an entry of this lane depends on.
     """
 
-    __slots__ = ("hasher", "known", "scope", "stamps")
+    __slots__ = ("hasher", "known", "last", "scope", "stamps")
 
     def __init__(self, prefix: bytes, stamps: tuple[bytes, ...], scope: bytes) -> None:
         self.hasher = hashlib.sha256(len(prefix).to_bytes(8, "big") + prefix)
         self.known: dict[bytes, bytes] = {}
+        #: The last pack that was worked out, and its digest: a miss asks twice, and the memo may be full.
+        self.last: tuple[bytes, bytes] = (b"", b"")
         self.stamps = stamps
         self.scope = scope
 
@@ -124,11 +126,15 @@ class Lane:
         return self._work([tagged("raw", sequence(args), mapping(kwargs))], made=True)
 
     def _learn(self, raw: bytes, bound: list[Any]) -> bytes:
+        last, digest = self.last
+        if raw == last:
+            return digest
         try:
             tree = _learnable(raw)
         except (_NotPlain, ValueError, RecursionError):
             return self._work(bound)
         digest = self._work(tree, made=True)
+        self.last = raw, digest
         MEMO.learn(self.known, raw, digest)
         return digest
 

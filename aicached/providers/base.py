@@ -19,7 +19,9 @@ _SECRET_WORDS = frozenset(("authorization", "apikey", "cookie", "token", "secret
 def part(value: Any, *names: str) -> Any:
     """Return ``value.a.b`` or ``value["a"]["b"]``, None where any of it is missing."""
     for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        # Most are dicts; to ask whether something is a Mapping takes three times as long.
+        plain = type(value) is dict or isinstance(value, Mapping)
+        value = value.get(name) if plain else getattr(value, name, None)
     return value
 
 

@@ -48,20 +48,17 @@ class Head(NamedTuple):
 Puts = Mapping[bytes, "tuple[Any, float | None] | None"]
 
 
-def newest_first(key: bytes, others: bytes, limit: int) -> bytes:
-    """Return *key* in front of the keys that stand one after the other in *others*, at most *limit* in all."""
-    at = others.find(key)
-    while at >= 0:
-        if at % KEY == 0:
-            others = others[:at] + others[at + KEY :]
-            break
-        at = others.find(key, at + 1)  # across two keys: it is none
-    return (key + others)[: limit * KEY]
-
-
 def place(log: bytes, number: int) -> bytes:
     """Return the key of a log's record of that number, where the log has no form of its own in the store."""
     return log[:1] + hashlib.sha256(log + number.to_bytes(8, "big")).digest()
+
+
+def last_number(data: Any) -> int:
+    """Return the number of a log's last record; 0 where that is no number, since a store may hold anything."""
+    try:
+        return int(data or 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 def packed_sums(amounts: Mapping[str, int]) -> bytes:
@@ -89,8 +86,8 @@ class Store:
     """
     Keep bytes under keys.
 
-    A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``e`` recent
-    keys, ``s`` sums, ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the
+    A key is 33 bytes: one that names the kind (``v`` value, ``t`` stamp, ``l`` lease, ``g`` generation, ``s`` sums,
+    ``n`` log, ``m`` embedding), then a digest of 32. A subclass writes `get`, `set` and `delete`; the
     rest has defaults on top of these, but for `keys` and `swap`, which a store may lack. The twins that begin with an
     *a* run the plain method in a thread, or at once where `blocking` is false; override them where the driver is async
     by nature.
@@ -155,23 +152,13 @@ class Store:
         """Put a new stamp under *key*: every entry that carries the old one is a miss from now on."""
         self.set(key, os.urandom(16), None)
 
-    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        """Keep *data* as `set` does, and put *key* in front of the list of the last *limit* keys under *recent*."""
-        self.set(key, data, lifetime)
-        self.set(recent, newest_first(key, self.get(recent) or b"", limit), None)
-
-    def recent(self, recent: bytes) -> list[bytes]:
-        """Return the keys under *recent*, the newest first."""
-        found = self.get(recent) or b""
-        return [found[at : at + KEY] for at in range(0, len(found), KEY)]
-
     def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         """
         Put *data* at the end of a log, where it stays for *lifetime* seconds; the newest *limit* records stay.
 
         Here, two that append at once may lose one record: a log is for what only helps.
         """
-        number = int(self.get(log) or 0) + 1
+        number = last_number(self.get(log)) + 1
         self.set(place(log, number), data, lifetime)
         self.set(log, b"%d" % number, None if lifetime is None else 2 * lifetime)
         if number > limit:
@@ -184,7 +171,7 @@ class Store:
         Returns:
             The number read up to, that of the last record (less than *since*: the log has begun anew), the records.
         """
-        last = int(self.get(log) or 0)
+        last = last_number(self.get(log))
         upto = min(last, since + count)
         found = self.get_many([place(log, number) for number in range(since + 1, upto + 1)])
         return upto, last, [data for data in found if data is not None]
@@ -210,16 +197,13 @@ class Store:
         """Return the sums under *key* by name; empty where there are none."""
         return unpacked_sums(self.get(key))
 
-    def swap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         """
         Write all of *puts* if each key is as *expected*, else nothing: a compare-and-set over the keys of one digest.
 
         Args:
             expected: key -> what must be there, or its first bytes (`HEAD` at most); None = nothing, or what is empty.
             puts: what is written, in this order.
-            recent, limit: as for `commit`, of the first key of *puts*; empty = no such list.
             news: the key whose watchers are told that something was written; empty = nobody.
 
         Returns:
@@ -270,14 +254,6 @@ class Store:
         """Twin of `renew`."""
         await self._apart(self.renew, key)
 
-    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        """Twin of `commit`."""
-        await self._apart(self.commit, key, data, lifetime, recent, limit)
-
-    async def arecent(self, recent: bytes) -> list[bytes]:
-        """Twin of `recent`."""
-        return await self._apart(self.recent, recent)
-
     async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         """Twin of `append`."""
         await self._apart(self.append, log, data, lifetime, limit)
@@ -298,11 +274,9 @@ class Store:
         """Twin of `sums`."""
         return await self._apart(self.sums, key)
 
-    async def aswap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         """Twin of `swap`."""
-        return await self._apart(self.swap, expected, puts, recent, limit, news)
+        return await self._apart(self.swap, expected, puts, news)
 
     async def aclose(self) -> None:
         """Twin of `close`."""

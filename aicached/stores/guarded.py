@@ -132,16 +132,6 @@ class GuardedStore(Store):
         with self._enter_write():
             self.store.set(key, data, lifetime)
 
-    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        if self.owed.debts:
-            self.owed.deliver()
-        with self._enter_write():
-            self.store.commit(key, data, lifetime, recent, limit)
-
-    def recent(self, recent: bytes) -> list[bytes]:
-        with self._enter():
-            return self.store.recent(recent)
-
     def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         with self._enter_write():
             self.store.append(log, data, lifetime, limit)
@@ -199,14 +189,12 @@ class GuardedStore(Store):
             if put is None and key[:1] == b"v":
                 self.owed.add(key, "swap", expected, puts)
 
-    def swap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         if self.owed.debts and expected:
             self.owed.deliver()
         try:
             with self._enter_swap(expected):
-                return self.store.swap(expected, puts, recent, limit, news)
+                return self.store.swap(expected, puts, news)
         except (StoreUnavailable, WriteRefused):
             self._owe(expected, puts)
             raise
@@ -229,16 +217,6 @@ class GuardedStore(Store):
             await self.owed.adeliver()
         with self._enter_write():
             await self.store.aset(key, data, lifetime)
-
-    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        if self.owed.debts:
-            await self.owed.adeliver()
-        with self._enter_write():
-            await self.store.acommit(key, data, lifetime, recent, limit)
-
-    async def arecent(self, recent: bytes) -> list[bytes]:
-        with self._enter():
-            return await self.store.arecent(recent)
 
     async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         with self._enter_write():
@@ -291,14 +269,12 @@ class GuardedStore(Store):
         with self._enter():
             await getattr(self.store, f"a{verb}")(*args)
 
-    async def aswap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         if self.owed.debts and expected:
             await self.owed.adeliver()
         try:
             with self._enter_swap(expected):
-                return await self.store.aswap(expected, puts, recent, limit, news)
+                return await self.store.aswap(expected, puts, news)
         except (StoreUnavailable, WriteRefused):
             self._owe(expected, puts)
             raise

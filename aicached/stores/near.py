@@ -247,12 +247,6 @@ class NearStore(Store):
         finally:
             self._written(key)
 
-    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        try:
-            self.store.commit(key, data, lifetime, recent, limit)
-        finally:
-            self._written(key)
-
     def delete(self, key: bytes) -> None:
         try:
             self.store.delete(key)
@@ -265,12 +259,10 @@ class NearStore(Store):
         finally:
             self._written(key)
 
-    def swap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         found: list[Head] | None = None
         try:
-            found = self.store.swap(expected, puts, recent, limit, news)
+            found = self.store.swap(expected, puts, news)
             return found
         finally:
             self._swapped(puts, found)
@@ -289,9 +281,6 @@ class NearStore(Store):
 
     def read(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
         return self.store.read(log, since, count)
-
-    def recent(self, recent: bytes) -> list[bytes]:
-        return self.store.recent(recent)
 
     def keys(self) -> list[bytes]:
         return self.store.keys()
@@ -312,18 +301,10 @@ class NearStore(Store):
         finally:
             self._written(key)
 
-    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        try:
-            await self.store.acommit(key, data, lifetime, recent, limit)
-        finally:
-            self._written(key)
-
-    async def aswap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         found: list[Head] | None = None
         try:
-            found = await self.store.aswap(expected, puts, recent, limit, news)
+            found = await self.store.aswap(expected, puts, news)
             return found
         finally:
             self._swapped(puts, found)
@@ -348,9 +329,6 @@ class NearStore(Store):
 
     async def aread(self, log: bytes, since: int, count: int) -> tuple[int, int, list[Any]]:
         return await self.store.aread(log, since, count)
-
-    async def arecent(self, recent: bytes) -> list[bytes]:
-        return await self.store.arecent(recent)
 
     async def akeys(self) -> list[bytes]:
         return await self.store.akeys()

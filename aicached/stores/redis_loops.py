@@ -12,11 +12,12 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 
 from ..errors import StoreError
+from .redis_commands import MGET
 from .redis_wire import command, demoted
 
 __all__ = ["Loops"]
@@ -26,7 +27,6 @@ _time_limit: Any = (asyncio if sys.version_info >= (3, 11, 3) else import_module
 
 _LINES = 16  # connections of one event loop
 _TOGETHER = 128  # readers whose keys travel in one command, so that a reply does not hold up all others
-_MGET = b"$4\r\nMGET\r\n"
 
 
 class Loops:
@@ -90,12 +90,8 @@ class Loops:
             await lines.close()
 
 
-class _Read(NamedTuple):
-    """What one task asks for, what rides along, and where it waits."""
-
-    names: tuple[bytes, ...]
-    rides: bytes
-    reply: asyncio.Future[Any]
+#: What one task asks for: the name that is its own, those it has in common with others, what rides along, the reply.
+_Read = tuple[bytes, tuple[bytes, ...], bytes, "asyncio.Future[Any]"]
 
 
 class _Lines:
@@ -121,11 +117,12 @@ class _Lines:
         self._batch: list[_Read] = []
         self._senders: set[asyncio.Task[None]] = set()
 
-    async def fetch(self, names: tuple[bytes, ...], rides: bytes = b"") -> Any:
+    async def fetch(self, name: bytes, others: tuple[bytes, ...], rides: bytes = b"") -> Any:
         """
-        Read what is under *names*, packed as `bulk` does: alone at once, else with all who ask in the same tick.
+        Read what is under some names, packed as `bulk` does: alone at once, else with all who ask in the same tick.
 
         Args:
+            name, others: the first, and the rest, which many ask for.
             rides: a command that travels along, whose failure is nobody's; may be empty.
 
         Returns:
@@ -135,13 +132,13 @@ class _Lines:
         if not self._reading:
             self._reading = True
             try:
-                return await self.ask(command(_MGET, *names), (rides,) if rides else ())
+                return await self.ask(command(MGET, name, *others), (rides,) if rides else ())
             except Exception as error:
                 return error
             finally:
                 self._reading = False
         reply = self._loop.create_future()
-        self._batch.append(_Read(names, rides, reply))
+        self._batch.append((name, others, rides, reply))
         if len(self._batch) == 1:
             # It starts when everybody who is to run in this tick has asked.
             sender = self._loop.create_task(self._send())
@@ -156,23 +153,27 @@ class _Lines:
                 await self._send_some(waiting[:_TOGETHER])
                 del waiting[:_TOGETHER]
         finally:
-            for read in waiting:  # the loop is ending
-                read.reply.cancel()
+            for *_, reply in waiting:  # the loop is ending
+                reply.cancel()
 
     async def _send_some(self, waiting: Sequence[_Read]) -> None:
-        places: dict[bytes, int] = {}  # most of them ask for the same stamps
-        for read in waiting:
-            for name in read.names:
-                places.setdefault(name, len(places))
+        # Each name once: most ask for the same stamps, and many perhaps for the same value.
+        names = dict.fromkeys([name for name, *_ in waiting])
+        for others in {others for _, others, *_ in waiting}:
+            names |= dict.fromkeys(others)
         try:
-            rides = [read.rides for read in waiting if read.rides]
-            found: Any = await self.ask(command(_MGET, *places), rides)
+            rides = [rides for _, _, rides, _ in waiting if rides]
+            values = await self.ask(command(MGET, *names), rides)
         except Exception as error:
-            found = error
-        for names, _, reply in waiting:
+            for *_, reply in waiting:
+                if not reply.done():
+                    reply.set_result(error)
+            return
+        found = dict(zip(names, values, strict=True))
+        shared = {others: [found[name] for name in others] for others in {others for _, others, *_ in waiting}}
+        for name, others, _, reply in waiting:
             if not reply.done():
-                told = found if isinstance(found, Exception) else [found[places[name]] for name in names]
-                reply.set_result(told)
+                reply.set_result([found[name], *shared[others]])
 
     async def ask(self, request: bytes, rides: Sequence[bytes] = ()) -> Any:
         line = (self._free.get_nowait() if not self._free.empty() else await self._wait()) or self._make()

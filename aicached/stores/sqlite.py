@@ -11,16 +11,17 @@ import asyncio
 import atexit
 import math
 import os
+import random
 import struct
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import HEAD, KEY, Head, Puts, Store, added, newest_first, place
+from .base import HEAD, KEY, Head, Puts, Store, added, last_number, place
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -31,34 +32,37 @@ _AT_ONCE = 8  # keys per select
 _TOUCHES = 64  # last uses that are noted in one transaction
 _SWEEP_EVERY, _SWEEP_ROWS = 64, 256
 _STAMP_BYTES = 16
+_SHARES = 64  # processes that may fill a file at once without passing its bounds
+_FIRST = -(2**63)  # below the numbers of all rows
 
 _UPSERT = """insert into entry values(?, ?, ?, ?, ?, ?, ?) on conflict(id) do update set key = excluded.key,
     gone = excluded.gone, used = excluded.used, size = excluded.size, part = excluded.part, data = excluded.data"""
 _MINT = _UPSERT + " where entry.key <> excluded.key or entry.gone <= ?"
 _DELETE = "delete from entry where id = ? and key = ?"
 _FETCH = "select data from entry where id = ? and key = ?"
-_HEAD = f"select substr(data, 1, {HEAD}), gone from entry where id = ? and key = ? and gone > ?"
 # One row, however many keys there are: this is for people who look.
 _KEYS = "select group_concat(hex(key), '') from entry where used is not null and gone > ?"
 _TOUCH = "update entry set used = ? where id = ? and used < ?"
 _OLDEST = "select id, size from entry where part = ? and used is not null order by used"
 _TOTAL = "select entries, bytes from total where part = ?"
-_SWEEP = f"""delete from entry where id in
-    (select id from entry where gone < 9e999 and gone <= ? limit {_SWEEP_ROWS})"""
+_SWEPT = f"select max(id) from (select id from entry where id > ? order by id limit {_SWEEP_ROWS})"
+_SWEEP = "delete from entry where id > ? and id <= ? and gone <= ?"
 
 
-def _selecting(count: int) -> str:
+def _selecting(count: int, *columns: str) -> str:
     """Write the statement that reads *count* rows as one: outer joins are quicker than sub-selects or ``in``."""
     places = range(count)
-    columns = ", ".join(f"e{place}.{column}" for column in ("key", "data") for place in places)
+    listed = ", ".join(column.replace("e.", f"e{place}.") for column in columns for place in places)
     joins = (f"left join entry e{place} on e{place}.id = ?{place + 2} and e{place}.gone > ?1" for place in places)
-    return f"select {columns} from (select 1) {' '.join(joins)}"
+    return f"select {listed} from (select 1) {' '.join(joins)}"
 
 
 # A row's number is the first 8 bytes of its key: kind and digest. So the rows of one kind lie together, and the few
 # stamps on few pages.
 _NUMBERS = [struct.Struct(">" + "q25x" * count).unpack for count in range(_AT_ONCE + 1)]
-_SELECT = ["", *(_selecting(count) for count in range(1, _AT_ONCE + 1))]
+_SELECT = ["", *(_selecting(count, "e.key", "e.data") for count in range(1, _AT_ONCE + 1))]
+_HEADS = ["", *(_selecting(count, "e.key", "e.gone", f"substr(e.data, 1, {HEAD})") for count in range(1, 4))]
+_NO_HEAD = Head(None)
 
 
 def _number(key: bytes) -> int:
@@ -105,7 +109,9 @@ class SQLiteStore(Store):
         self._touched: dict[int, float] = {}  # last uses that are not in the file yet
         self._noted: dict[int, float] = {}  # when a last use was noted
         self._moment = 0.0
+        self._room = 0.0, 0.0  # entries and bytes that may be added before the totals are read again
         self._writes = 0
+        self._swept = random.randrange(_FIRST, -_FIRST)  # number of the last row that was looked at
         _stores.add(self)
 
     @property
@@ -136,37 +142,28 @@ class SQLiteStore(Store):
         with self._file.transaction() as run:
             self._put(run, key, data, lifetime)
 
-    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
+    def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         with self._file.transaction() as run:
-            self._put(run, key, data, lifetime)
-            self._remember(run, key, recent, limit)
-
-    def swap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
-        with self._file.transaction() as run:
-            heads = [self._head(run, key) for key in expected]
-            if not all(map(_as_expected, heads, expected.values())):
-                return heads
+            if expected:
+                heads = self._heads(run, expected)
+                if not all(map(_as_expected, heads, expected.values())):
+                    return heads
             for key, put in puts.items():
                 if put is None:
                     run(_DELETE, (_number(key), key))
                 else:
                     self._put(run, key, *put)
-            if recent:
-                self._remember(run, next(iter(puts)), recent, limit)
             return None
 
-    def _head(self, run: Run, key: bytes) -> Head:
-        now = self.clock()
-        found = run(_HEAD, (_number(key), key, now)).fetchone()
-        if found is None or not found[0]:
-            return Head(None)
-        return Head(found[0], None if found[1] == math.inf else found[1] - now)
-
-    def _remember(self, run: Run, key: bytes, recent: bytes, limit: int) -> None:
-        found = run(_FETCH, (_number(recent), recent)).fetchone()
-        self._put(run, recent, newest_first(key, found[0] if found else b"", limit), None)
+    def _heads(self, run: Run, keys: Collection[bytes]) -> list[Head]:
+        """Return what is under a few keys, read in one statement."""
+        now, count = self.clock(), len(keys)
+        row = run(_HEADS[count], (now, *_NUMBERS[count](b"".join(keys)))).fetchone()
+        found = zip(keys, row[:count], row[count : 2 * count], row[2 * count :], strict=True)
+        return [
+            Head(head, None if gone == math.inf else gone - now) if name == key and head else _NO_HEAD
+            for key, name, gone, head in found
+        ]
 
     def add(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
         with self._file.transaction() as run:
@@ -176,7 +173,7 @@ class SQLiteStore(Store):
     def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         with self._file.transaction() as run:
             found = run(_FETCH, (_number(log), log)).fetchone()
-            number = int(found[0] if found else 0) + 1
+            number = last_number(found and found[0]) + 1
             self._put(run, place(log, number), data, lifetime)
             self._put(run, log, b"%d" % number, None if lifetime is None else 2 * lifetime)
             if number > limit:
@@ -197,7 +194,7 @@ class SQLiteStore(Store):
             run(_UPSERT, (number, key, gone, used, len(data), self._part, data))
         if used is not None and self._bounded:
             self._noted.pop(number, None)
-            self._shrink(run)
+            self._shrink(run, len(data))
         self._sweep(run, now)
 
     def delete(self, key: bytes) -> None:
@@ -287,18 +284,28 @@ class SQLiteStore(Store):
                 number, used = self._touched.popitem()
                 run(_TOUCH, (used, number, used))
 
-    def _shrink(self, run: Run) -> None:
-        self._settle(run)
+    def _shrink(self, run: Run, added: int) -> None:
+        self._room = self._room[0] - 1, self._room[1] - added
+        if min(self._room) >= 0:
+            return
         entries, size = run(_TOTAL, (self._part,)).fetchone() or (0, 0)
+        self._room = self._share(self.max_entries, entries), self._share(self.max_bytes, size)
+        if not self._crowded(entries, size):
+            return
+        self._settle(run)
         victims: list[int] = []
-        if self._crowded(entries, size):
-            for number, length in run(_OLDEST, (self._part,)):
-                victims.append(number)
-                entries, size = entries - 1, size - length
-                if not self._crowded(entries, size):
-                    break
+        for number, length in run(_OLDEST, (self._part,)):
+            victims.append(number)
+            entries, size = entries - 1, size - length
+            if not self._crowded(entries, size):
+                break
         for number in victims:
             run("delete from entry where id = ?", (number,))
+
+    @staticmethod
+    def _share(bound: int | None, taken: int) -> float:
+        """Return how much of what is left this process may fill before it looks again, others doing the same."""
+        return math.inf if bound is None else max(0, bound - taken) // _SHARES
 
     def _crowded(self, entries: int, size: int) -> bool:
         return (self.max_entries is not None and entries > self.max_entries) or (
@@ -306,9 +313,19 @@ class SQLiteStore(Store):
         )
 
     def _sweep(self, run: Run, now: float) -> None:
+        """
+        Delete what has expired of the next few rows.
+
+        An index of when rows expire would find them without looking, and cost every write as much as its own page.
+        """
         self._writes += 1
         if self._writes % _SWEEP_EVERY == 0:
-            run(_SWEEP, (now,))
+            (upto,) = run(_SWEPT, (self._swept,)).fetchone()
+            if upto is None:
+                self._swept = _FIRST
+            else:
+                run(_SWEEP, (self._swept, upto, now))
+                self._swept = upto
 
 
 @atexit.register

@@ -12,9 +12,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeAlias
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
@@ -24,9 +25,9 @@ __all__ = ["Run", "SQLiteFile"]
 Run: TypeAlias = Callable[..., sqlite3.Cursor]
 
 _READ_PATIENCE = 0.05
-_FORMAT = 2
-#: Of formats from before, which are emptied: it is a cache.
-_OLD = {1: "drop table if exists entry; drop table if exists total;"}
+_FORMAT = 3
+#: What is done to formats from before: the first is emptied, since it is a cache.
+_OLD = {1: "drop table if exists entry; drop table if exists total;", 2: "drop index if exists entry_gone;"}
 
 # `used` is null where the bounds do not count. The totals of each part are kept by triggers, so they hold for all
 # processes alike and a write need not count rows.
@@ -36,7 +37,6 @@ create table if not exists entry(
     part integer not null, data blob not null
 );
 create index if not exists entry_used on entry(part, used, size) where used is not null;
-create index if not exists entry_gone on entry(gone) where gone < 9e999;
 create table if not exists total(part integer primary key, entries integer not null, bytes integer not null);
 create trigger if not exists entry_added after insert on entry when new.used is not null begin
     insert into total values(new.part, 1, new.size)
@@ -115,23 +115,39 @@ class SQLiteFile:
         except sqlite3.Error as error:
             raise self._failure(error, link) from error
 
-    @contextmanager
-    def transaction(self) -> Iterator[Run]:
-        """Write: all statements that are run meanwhile, or none."""
+    def transaction(self) -> SQLiteFile:
+        """Write: all statements that are run in a ``with`` block of this, or none."""
+        return self
+
+    def __enter__(self) -> Run:
+        # A class's own, as a generator's would take as long as one of the statements.
         if not self._writing.acquire(timeout=self.timeout):
             raise StoreUnavailable(f"{self.address}: other writes of this process take too long")
         try:
             link = self._writer = self._present_writer() or self._open(self.timeout)
             try:
                 link.run("begin immediate")
-                yield link.run
-                link.run("commit")
-            except BaseException as error:
-                with suppress(sqlite3.Error):  # where begin itself has failed
-                    link.run("rollback")
-                if isinstance(error, sqlite3.Error):
-                    raise self._failure(error, link) from error
-                raise
+            except sqlite3.Error as error:
+                raise self._failure(error, link) from error
+            return link.run
+        except BaseException:
+            self._writing.release()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        link = self._writer
+        assert link is not None
+        try:
+            if error is None:
+                try:
+                    link.run("commit")
+                    return
+                except sqlite3.Error as raised:
+                    error = raised
+            with suppress(sqlite3.Error):
+                link.run("rollback")
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error, link) from error
         finally:
             self._writing.release()
 

@@ -261,14 +261,6 @@ class StoreConformance:
         assert 1 == sum(won)
         assert b"%d" % won.index(True) == self.store.get(lease)
 
-    def test_a_swap_remembers_its_first_key(self) -> None:
-        if not self._swaps():
-            return
-        recent, keys = _key("e"), [_key(), _key(), _key()]
-        for key in (*keys, keys[0]):
-            assert self.store.swap({}, {key: (b"x", 60)}, recent, 2) is None
-        assert [keys[0], keys[2]] == self.store.recent(recent)
-
     def test_watchers_are_woken_where_news_come(self) -> None:
         if not self._swaps():
             return

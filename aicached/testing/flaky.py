@@ -84,14 +84,6 @@ class FlakyStore(Store):
         self._suffer("renew")
         self.store.renew(key)
 
-    def commit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        self._suffer("commit")
-        self.store.commit(key, data, lifetime, recent, limit)
-
-    def recent(self, recent: bytes) -> list[bytes]:
-        self._suffer("recent")
-        return self.store.recent(recent)
-
     def append(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         self._suffer("append")
         self.store.append(log, data, lifetime, limit)
@@ -112,11 +104,9 @@ class FlakyStore(Store):
         self._suffer("sums")
         return self.store.sums(key)
 
-    def swap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         self._suffer("swap")
-        return self.store.swap(expected, puts, recent, limit, news)
+        return self.store.swap(expected, puts, news)
 
     def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
         return self.store.watch(key, wake)
@@ -151,14 +141,6 @@ class FlakyStore(Store):
         await self._asuffer("renew")
         await self.store.arenew(key)
 
-    async def acommit(self, key: bytes, data: Any, lifetime: float | None, recent: bytes, limit: int) -> None:
-        await self._asuffer("commit")
-        await self.store.acommit(key, data, lifetime, recent, limit)
-
-    async def arecent(self, recent: bytes) -> list[bytes]:
-        await self._asuffer("recent")
-        return await self.store.arecent(recent)
-
     async def aappend(self, log: bytes, data: Any, lifetime: float | None, limit: int) -> None:
         await self._asuffer("append")
         await self.store.aappend(log, data, lifetime, limit)
@@ -179,11 +161,9 @@ class FlakyStore(Store):
         await self._asuffer("sums")
         return await self.store.asums(key)
 
-    async def aswap(
-        self, expected: Mapping[bytes, bytes | None], puts: Puts, recent: bytes = b"", limit: int = 0, news: bytes = b""
-    ) -> list[Head] | None:
+    async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         await self._asuffer("swap")
-        return await self.store.aswap(expected, puts, recent, limit, news)
+        return await self.store.aswap(expected, puts, news)
 
     async def aclose(self) -> None:
         await self.store.aclose()

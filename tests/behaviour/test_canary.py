@@ -417,7 +417,7 @@ def test_the_password_of_a_redis_in_trouble(own_redis, colour, run, down):
 
 
 def test_a_store_that_fails_at_each_step(colour, run):
-    for verb in ("get_many", "stamps", "commit", "delete", "renew", "recent", "keys"):
+    for verb in ("get_many", "stamps", "set", "delete", "renew", "append", "read", "keys"):
         store = MemoryStore()
         store.opened, store.blocking = False, True
         setattr(store, verb, fails)

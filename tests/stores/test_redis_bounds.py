@@ -92,7 +92,7 @@ def test_as_many_stay_as_may(bounded, client):
 def test_as_many_bytes_stay_as_may(bounded, client):
     store = bounded(max_bytes=10_000)
     for n in range(200):
-        store.commit(value(n), bytes(90 + n % 20), None, b"e" + bytes(32), 64)
+        store.set(value(n), bytes(90 + n % 20), None)
     size = sum(client.strlen(name) for name in names(client))
     assert 9_500 <= size <= 10_000
     store.set(value(0), bytes(20_000), None)

@@ -24,6 +24,11 @@ from tests.servers import RedisServer
 counters.PERIOD = 3600.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of whole programs: at the end, one process would be busy with them, and the others idle."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what lives as long as the run: modules, and thousands of tests.
 

@@ -18,6 +18,7 @@ import redis
 
 from aicached import counters
 from aicached.testing import ModelServer
+from tests.certificates import Authority
 from tests.servers import RedisServer
 
 # Tests count what is sent to a store: here the thread that adds up what was counted never comes to it.
@@ -36,6 +37,17 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trust one authority, that signs nothing: no test leaves this machine, and reading all of a system's takes 20 ms.
+
+    Each client of an SDK reads them, and tests make thousands of clients.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", Authority(tmp_path_factory.mktemp("authority")).path)
+        yield
 
 
 @pytest.fixture(autouse=True)

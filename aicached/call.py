@@ -122,52 +122,48 @@ class Call:
         traces: lists that want its status.
     """
 
-    __slots__ = (
-        "allowed",
-        "apart",
-        "args",
-        "asked",
-        "behind",
-        "boarded",
-        "changed",
-        "collapsed",
-        "copy",
-        "current",
-        "decision",
-        "deputy",
-        "detail",
-        "digest",
-        "entry",
-        "epoch",
-        "errors",
-        "facts",
-        "flight",
-        "found",
-        "function",
-        "fwd",
-        "hit",
-        "keyed",
-        "kwargs",
-        "lane",
-        "lease",
-        "mode",
-        "names",
-        "near",
-        "ordered",
-        "origin_seconds",
-        "parts",
-        "places",
-        "refused",
-        "seen",
-        "shown",
-        "stale",
-        "stamps",
-        "store_seconds",
-        "stored",
-        "traces",
-        "unreachable",
-        "usage",
-    )
+    # Defaults of the class, not of each: most calls never touch them.
+
+    entry: Entry | None = None
+    #: What is under its stamps.
+    stamps: list[bytes | None] | None = None
+    #: What was under the stamp of all tags when the computation began.
+    epoch: bytes | None = None
+    usage: Usage | None = None
+    fwd: str | None = None
+    detail: str | None = None
+    #: The answer encoded, for those who waited for it; None where it cannot be.
+    copy: Entry | None = None
+    flight: Flight | None = None
+    #: Stands for a computation that nobody joins, so that an invalidation meets it too.
+    apart: Flight | None = None
+    #: The flight that the call is aboard of already, and whether it leads it; what it asked for and found already.
+    boarded: tuple[Flight | None, bool] | None = None
+    asked: tuple[bytes, ...] = ()
+    found: list[Any] | StoreError | None = None
+    #: What is known of near matches, and what came of the look for one; None where nobody looked.
+    near: Any = None
+    decision: Any = None
+    #: Under which it computes; None where processes do not share this computation.
+    lease: Lease | None = None
+    #: First bytes of the value that its look-up found, of whatever use that was.
+    seen: bytes | None = None
+    #: It is a refresh that nobody waits for.
+    behind = False
+    #: It computes beside somebody who takes too long.
+    deputy = False
+    #: The answer was put here, and stands over whatever is computed.
+    ordered = False
+    #: The store has failed this call once, and is not asked again.
+    unreachable = False
+    collapsed = False
+    #: Short digests of what the key is made of, packed, and the arguments in clear; None until they are noted.
+    parts: bytes | None = None
+    shown = b""
+    #: What failed in the store; counted at the end, where the call is one that counts.
+    errors = 0
+    hit = stale = stored = refused = changed = False
+    store_seconds = origin_seconds = 0.0
 
     def __init__(
         self,
@@ -193,48 +189,9 @@ class Call:
         self.allowed = allowed
         self.traces = traces
         self.current = CurrentCall()
-        self.entry: Entry | None = None
-        #: The tags that are known before the origin runs; the store keys of its stamps; what is under them.
+        #: The tags that are known before the origin runs; the store keys of its stamps.
         self.names: tuple[str, ...] = () if callable(facts.policy.tags) else facts.policy.tags
         self.places: tuple[bytes, ...] = () if lane is None else lane.stamps
-        self.stamps: list[bytes | None] | None = None
-        #: What was under the stamp of all tags when the computation began.
-        self.epoch: bytes | None = None
-        self.usage: Usage | None = None
-        self.fwd: str | None = None
-        self.detail: str | None = None
-        #: The answer encoded, for those who waited for it; None where it cannot be.
-        self.copy: Entry | None = None
-        self.flight: Flight | None = None
-        #: Stands for a computation that nobody joins, so that an invalidation meets it too.
-        self.apart: Flight | None = None
-        #: The flight that the call is aboard of already, and whether it leads it; what it asked for and found already.
-        self.boarded: tuple[Flight | None, bool] | None = None
-        self.asked: tuple[bytes, ...] = ()
-        self.found: list[Any] | StoreError | None = None
-        #: What is known of near matches, and what came of the look for one; None where nobody looked.
-        self.near: Any = None
-        self.decision: Any = None
-        #: Under which it computes; None where processes do not share this computation.
-        self.lease: Lease | None = None
-        #: First bytes of the value that its look-up found, of whatever use that was.
-        self.seen: bytes | None = None
-        #: It is a refresh that nobody waits for.
-        self.behind = False
-        #: It computes beside somebody who takes too long.
-        self.deputy = False
-        #: The answer was put here, and stands over whatever is computed.
-        self.ordered = False
-        #: The store has failed this call once, and is not asked again.
-        self.unreachable = False
-        self.collapsed = False
-        #: Short digests of what the key is made of, packed, and the arguments in clear; None until they are noted.
-        self.parts: bytes | None = None
-        self.shown = b""
-        #: What failed in the store; counted at the end, where the call is one that counts.
-        self.errors = 0
-        self.hit = self.stale = self.stored = self.refused = self.changed = False
-        self.store_seconds = self.origin_seconds = 0.0
 
     def repeated(self) -> Call:
         """Return the same call once more, to be made behind the caller of this one."""

@@ -1,8 +1,7 @@
 """
 What people ask of the store, apart from answers: why a call misses, and what is there.
 
-Law: this is for people who look, never for a call: it counts nothing, and may take several round trips. Nothing but
-`purge` changes anything.
+Law: this is for people who look, never for a call: it counts and changes nothing, and may take several round trips.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from .engine import Engine
 from .entry import Entry, EntryInfo
 from .errors import StoreError
 from .explain import Explanation, explained_hit, explained_miss, passed_by
-from .keys.keyer import stamp_key
 from .latest import KEPT, keys_in
 from .policy import EXPIRED, judge
 from .runtime import Runtime
 
-__all__ = ["entries", "explain", "purge", "standing"]
+__all__ = ["entries", "explain", "standing"]
 
 
 async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
@@ -29,7 +27,8 @@ async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
     why = passed_by(call)
     if why is not None:
         return Explanation(name, hit=False, reason=why)
-    parts = call.facts.keyer.parts(*call.keyed)
+    assert call.lane is not None  # it would have been passed by
+    parts = call.facts.keyer.parts(call.lane, *call.keyed)
     entry, now = await engine.look(rt, call), engine.store.now()
     if entry is not None and engine.hit(call, entry) is not None:
         return explained_hit(call, entry, now)
@@ -105,45 +104,3 @@ async def _learn_stamps(engine: Engine, rt: Runtime, stamps: dict[bytes, bytes |
     new = list({place for entry in entries for place in entry.places()} - stamps.keys())
     if new:
         stamps.update(zip(new, await rt.ask(engine.store, "get_many", new), strict=True))
-
-
-async def purge(engine: Engine, rt: Runtime, namespace: str, scope: str | None, older_than: float | None) -> int:
-    """
-    Delete the bytes of entries of a namespace, and return of how many.
-
-    Args:
-        scope, older_than: what is in this scope and older than so many seconds goes, fresh or not. With neither, what
-            can be no answer any more: expired or invalidated.
-
-    Raises:
-        StoreError: the store is in trouble, or cannot list.
-    """
-    within = None if scope is None else stamp_key(namespace, "scope", scope)
-    home, stamps, count = stamp_key(namespace), dict[bytes, bytes | None](), 0
-    keys = await rt.ask(engine.store, "keys")
-    for start in range(0, len(keys), 100):
-        some = keys[start : start + 100]
-        read = await rt.ask(engine.store, "get_many", some)
-        opened = [(key, engine.opened(data, key[1:])) for key, data in zip(some, read, strict=True)]
-        own = [(key, entry) for key, entry in opened if entry is not None and _belongs(entry, namespace, within)]
-        if within is None and older_than is None:
-            (stamps[home],) = await rt.ask(engine.store, "get_many", [home])
-            await _learn_stamps(engine, rt, stamps, [entry for _, entry in own])
-            goes = [key for key, entry in own if not (entry.stands(home, stamps) and _lives(entry, engine))]
-        else:
-            goes = [key for key, entry in own if entry.age(engine.store.now()) >= (older_than or 0.0)]
-        for key in goes:
-            await rt.ask(engine.store, "delete", key)
-        count += len(goes)
-    return count
-
-
-def _lives(entry: Entry, engine: Engine) -> bool:
-    return judge(entry, engine.store.now()) != EXPIRED
-
-
-def _belongs(entry: Entry, namespace: str, within: bytes | None) -> bool:
-    """Is an entry of this namespace, whatever has become of its stamps, and in the scope?"""
-    places = entry.places()
-    own = stamp_key(namespace, "function", *entry.meta.function.split(":", 1))
-    return own in places[:1] and (within is None or within in places)

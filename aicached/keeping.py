@@ -32,6 +32,9 @@ from .tape import Replay, Tape, rewound
 __all__ = ["entry_of", "measure", "note", "objection", "payload_of", "stream_entry", "value_of"]
 
 
+_packed = msgpack.Packer(unicode_errors="surrogatepass").pack
+
+
 def note(call: Call) -> None:
     """
     Digest the parts of the key, for those who ask why a call misses.
@@ -40,11 +43,12 @@ def note(call: Call) -> None:
     """
     facts, parts = call.facts, dict[str, bytes]()
     with suppress(Exception):
-        parts = facts.keyer.parts(*call.keyed)
-    call.parts = msgpack.packb(parts, unicode_errors="surrogatepass")
+        if call.lane is not None:
+            parts = facts.keyer.parts(call.lane, *call.keyed)
+    call.parts = _packed(parts)
     if facts.keep_arguments:
         with suppress(Exception):
-            call.shown = msgpack.packb(facts.keyer.shown(*call.keyed[:3]), unicode_errors="surrogatepass")
+            call.shown = _packed(facts.keyer.shown(*call.keyed[:3]))
     if call.fwd in {"uri-miss", "stale"}:
         _watch(call, parts)
 
@@ -226,6 +230,8 @@ def _watch(call: Call, parts: Mapping[str, bytes]) -> None:
     facts, keyer = call.facts, call.facts.keyer
     if facts.counts.hits:
         facts.streak.end()
+    if facts.streak.over:
+        return
     others = {*WORDS, *keyer.fingerprint.view.followed}  # the fingerprint warns of its own
     found = facts.streak.missed({name: digest for name, digest in parts.items() if name not in others})
     names = tuple(name.removeprefix("argument ") for name in found)

@@ -16,9 +16,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .behind import Behind
 from .flight import Key
 from .renewal import RENEWALS
-from .runtime import Behind, Runtime
+from .runtime import Runtime
 
 __all__ = ["REFRESHES", "Refreshes"]
 

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
 from . import retry
+from .behind import Behind, TaskBehind, ThreadBehind, workers
 from .bells import Bell, LoopBell, ThreadBell
 from .flight import Flight, Landing, abandon, board, leave
 from .stores.base import Store
@@ -47,64 +46,6 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         raise RuntimeError("an awaitable suspended under the blocking runtime")
     finally:
         coroutine.close()
-
-
-class Behind:
-    """Be what runs behind its caller."""
-
-    def over(self) -> bool:
-        """Has it ended, or can it not end any more?"""
-        raise NotImplementedError
-
-    def settle(self, seconds: float) -> None:
-        """See to it that it ends: wait for it, or cancel it where this thread cannot."""
-        raise NotImplementedError
-
-    async def asettle(self, seconds: float) -> None:
-        """Wait for it, then cancel it where that can be done."""
-        await asyncio.to_thread(self.settle, seconds)
-
-
-class ThreadBehind(Behind):
-    """Be a thread, which cannot be cancelled."""
-
-    def __init__(self, thread: threading.Thread) -> None:
-        self.thread = thread
-
-    def over(self) -> bool:
-        return not self.thread.is_alive()
-
-    def settle(self, seconds: float) -> None:
-        if self.thread is not threading.current_thread():  # a refresh may close its cache
-            self.thread.join(seconds)
-
-
-class TaskBehind(Behind):
-    """Be a task, which dies with its loop."""
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task = task  # which the loop alone would not keep
-        self.loop = task.get_loop()
-
-    def over(self) -> bool:
-        return self.task.done() or self.loop.is_closed()
-
-    def settle(self, seconds: float) -> None:
-        if not self.over():
-            self.stop()
-
-    def stop(self) -> None:
-        """Cancel it, from any thread."""
-        with suppress(RuntimeError):  # its loop is closed, and it is over
-            self.loop.call_soon_threadsafe(self.task.cancel)
-
-    async def asettle(self, seconds: float) -> None:
-        if self.loop is asyncio.get_running_loop():
-            await asyncio.wait({self.task}, timeout=seconds)
-            if self.task.cancel():
-                await asyncio.wait({self.task})
-        else:
-            self.settle(seconds)
 
 
 class Runtime:
@@ -244,7 +185,7 @@ class Blocking(Runtime):
             made = function(*args)
             return asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
 
-        return _workers().submit(finished).result(timeout)
+        return workers().submit(finished).result(timeout)
 
     async def together(self, stories: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return [drive(story) for story in stories]
@@ -343,7 +284,7 @@ class Asyncio(Runtime):
         async def finished() -> Any:
             if inspect.iscoroutinefunction(function):
                 return await function(*args)
-            made = await asyncio.get_running_loop().run_in_executor(_workers(), function, *args)
+            made = await asyncio.get_running_loop().run_in_executor(workers(), function, *args)
             return await made if inspect.isawaitable(made) else made
 
         return await asyncio.wait_for(finished(), timeout)
@@ -376,27 +317,6 @@ def _over(flight: Flight, task: asyncio.Task[Outcome]) -> None:
 
 async def _awaited(made: Awaitable[T]) -> T:
     return await made
-
-
-_threads: ThreadPoolExecutor | None = None
-
-
-def _workers() -> ThreadPoolExecutor:
-    """Give the threads of this process in which runs what may take long."""
-    global _threads
-    if _threads is None:
-        # Two callers that get here at once may make two pools: the other one ends with its last task.
-        _threads = ThreadPoolExecutor(4, thread_name_prefix="aicached-apart")
-    return _threads
-
-
-def _forget_workers() -> None:
-    global _threads
-    _threads = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
 
 
 BLOCKING, ASYNCIO = Blocking(), Asyncio()

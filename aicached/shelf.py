@@ -15,6 +15,7 @@ from typing import Any
 from . import claims
 from .call import Call
 from .codec.envelope import Codec
+from .codec.opened import Opened
 from .codec.values import Undecodable
 from .entry import Entry
 from .errors import StoreError, WriteRefused
@@ -48,6 +49,7 @@ class Shelf:
     def __init__(self, store: Store, codec: Codec, near: Store | None = None) -> None:
         self.store = store
         self.codec = codec
+        self._open = Opened(codec).open
         self.near = near
         self.address = store.address
         #: What may be asked in place are copies: the store has to be waited for.
@@ -137,7 +139,7 @@ class Shelf:
 
     def opened(self, data: Any, digest: bytes) -> Entry | None:
         """Return the entry in what a store gave for a digest, None where it is none."""
-        return data if data is None or type(data) is Entry else self.codec.open(data, digest)
+        return data if data is None or type(data) is Entry else self._open(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""

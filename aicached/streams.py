@@ -21,10 +21,11 @@ from .call import Call
 from .codec.values import IMMUTABLE, decode
 from .keeping import payload_of
 from .lease import Lease
-from .playback import GENERATOR, STREAM, asteps, steps
+from .playback import GENERATOR, STREAM
 from .pump import AsyncRecording
 from .recording import Recording, Seat, Source, SyncRecording
 from .runtime import ASYNCIO, BLOCKING, Outcome, Runtime, drive
+from .steps import asteps, steps
 from .tape import Tape
 
 __all__ = ["begin", "source_of", "tape_of", "to_the_end"]

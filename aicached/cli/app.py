@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from . import clear, doctor, entries, explain, files, invalidate, savings, stats, warm
+from . import clear, doctor, entries, explain, files, invalidate, purge, savings, stats, warm
 from . import demo as demonstration
 from . import report as page
 from .near_matches import app as near_matches
@@ -39,6 +39,7 @@ app.command("explain")(explain.run)
 app.command("warm")(warm.run)
 app.command("invalidate")(invalidate.run)
 app.command("clear")(clear.run)
+app.command("purge")(purge.run)
 app.command("save")(files.run_save)
 app.command("load")(files.run_load)
 app.command("report")(page.run)

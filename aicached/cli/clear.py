@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from ..errors import ConfigurationError, StoreError
-from .shared import JsonOption, NamespaceOption, UrlOption, ask, cache_of, finish, print_json, target
+from .shared import JsonOption, NamespaceOption, UrlOption, YesOption, ask, cache_of, finish, print_json, sure, target
 
 __all__ = ["run"]
 
@@ -19,7 +18,7 @@ def run(
     as_json: JsonOption = False,
     scope: Annotated[str | None, typer.Option(help="Only this scope.")] = None,
     function: Annotated[str | None, typer.Option(help="Only this function: module:function")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> int:
     """Forget a namespace, a scope or a function.
 
@@ -28,11 +27,8 @@ def run(
     if scope is not None and function is not None:
         raise ConfigurationError("--scope or --function, not both")
     what = f"function {function}" if function else f"scope {scope!r}" if scope else f"namespace {namespace!r}"
-    if not yes:
-        if as_json or not sys.stdin.isatty():
-            raise ConfigurationError(f"to forget all of {what}, say --yes")
-        if not typer.confirm(f"Forget all of {what}?"):
-            return 1
+    if not sure(f"Forget all of {what}?", yes, as_json):
+        return 1
     cleared = target(function, url, namespace) if function else None
     with cache_of(url, namespace) if cleared is None else cleared._self_site.plan().home as cache:
         before = cache.counts.errors

@@ -30,18 +30,21 @@ __all__ = [
     "JsonOption",
     "NamespaceOption",
     "UrlOption",
+    "YesOption",
     "ago",
     "cache_of",
     "call_arguments",
     "finish",
     "print_json",
     "print_table",
+    "sure",
     "target",
 ]
 
 UrlOption = Annotated[str | None, typer.Option(help="The store, as redis://localhost; default: the configured one.")]
 NamespaceOption = Annotated[str, typer.Option(help="The namespace in it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 #: Seconds per store operation: somebody waits here, and not a call.
 _PATIENCE = 2.0
@@ -123,6 +126,15 @@ def finish(value: Any) -> Any:
 def ask(cache: Cache, verb: str, *args: Any) -> Any:
     """Ask the store of a cache."""
     return drive(BLOCKING.ask(cache.engine.store, verb, *args))
+
+
+def sure(question: str, yes: bool, as_json: bool) -> bool:
+    """Ask on a terminal; elsewhere it takes ``--yes``."""
+    if yes:
+        return True
+    if as_json or not sys.stdin.isatty():
+        raise ConfigurationError(f"{question} Say --yes")
+    return typer.confirm(question)
 
 
 def print_json(value: Any) -> None:

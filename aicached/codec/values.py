@@ -25,6 +25,7 @@ from .taught import TAUGHT, Teaching, taught_as
 
 __all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holds_objects"]
 
+unpackb = msgpack.unpackb
 native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
 #: Values that need no copy: a hit may hand out the very object.
 IMMUTABLE = frozenset((type(None), bool, int, float, str, bytes))
@@ -47,6 +48,8 @@ def encode(value: Any, classes: Classes, seen: set[type] | None = None) -> bytes
         UnstorableValue: something in it would not come back as it was.
     """
     try:
+        if (plain := _plain(value)) is not None:
+            return plain
         return _Encoder(classes, set() if seen is None else seen).whole(value)
     except UnstorableValue:
         raise
@@ -54,6 +57,24 @@ def encode(value: Any, classes: Classes, seen: set[type] | None = None) -> bytes
         raise UnstorableValue("a value nested too deep, or in a circle") from None
     except Exception as error:  # foreign code: a property, a __getattr__
         raise UnstorableValue(f"a value that raised {type(error).__name__} when looked at") from error
+
+
+def _plain(value: Any) -> bytes | None:
+    """
+    Pack what msgpack can say by itself, without walking through it; None where it is not sure to come back the same.
+
+    The strict packer refuses every type that is not exactly one of its own, but for two ways to lose one: a bytearray
+    comes back as bytes, and an extension type says anything. So what may hold bytes or extensions is walked through.
+    """
+    try:
+        packed: bytes = native(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return packed if len(packed.translate(None, _MARKS)) == len(packed) else None
+
+
+#: First bytes of what msgpack calls bin and ext; text and numbers may hold them too, and are walked through then.
+_MARKS = bytes((*range(0xC4, 0xCA), *range(0xD4, 0xD9)))
 
 
 def decode(payload: bytes, classes: Classes) -> Any:
@@ -64,11 +85,22 @@ def decode(payload: bytes, classes: Classes) -> Any:
         Undecodable: the bytes are damaged, or name a class that *classes* does not allow.
     """
     try:
-        decoder = _Decoder(classes)
+        if payload[0] not in _TYPE_AT:
+            return unpackb(payload, ext_hook=_not_plain, strict_map_key=False)  # as almost all are
+    except _NotPlain:
+        pass
+    except Exception as error:
+        raise Undecodable(type(error).__name__) from error
+    return _decoded(payload, _Decoder(classes))
+
+
+def _decoded(payload: bytes, decoder: _Decoder) -> Any:
+    """Return the value of a payload that has more in it than msgpack's own types."""
+    try:
         at = _TYPE_AT.get(payload[0])
         if at is not None and payload[at] == _VALIDATED:  # the usual answer of an SDK, spared a second unpacking
             return decoder.answer(memoryview(payload)[at + 1 :])
-        value = msgpack.unpackb(payload, ext_hook=decoder.hook, strict_map_key=False)
+        value = unpackb(payload, ext_hook=decoder.hook, strict_map_key=False)
     except Undecodable:
         raise
     except Exception as error:
@@ -76,6 +108,14 @@ def decode(payload: bytes, classes: Classes) -> Any:
     if decoder.waiting:
         raise Undecodable("the name of a class without an object")
     return value
+
+
+class _NotPlain(Exception):
+    """Say that there is more in a payload than msgpack's own types."""
+
+
+def _not_plain(*_: Any) -> Any:
+    raise _NotPlain
 
 
 def holds_objects(payload: bytes) -> bool:

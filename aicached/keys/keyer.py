@@ -130,17 +130,35 @@ class Keyer:
         return None if text is None else (lane.digest(bound), text)
 
     def parts(
-        self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: tuple[str, ...], sample: int
+        self,
+        lane: Lane,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        scope: tuple[str, ...],
+        sample: int,
     ) -> dict[str, bytes]:
         """Return short digests of what a call's key is made of: each argument, the code, each name that is followed."""
+        if lane.parts is None:
+            lane.parts = self._hidden(scope, sample)
         args, kwargs, _ = self.arguments(instance, args, kwargs)
+        made = {name: self._short(value) for name, value in self._named(args, kwargs).items()}
+        hidden = lane.parts
+        if not made.keys().isdisjoint((*WORDS, *hidden)):
+            made = {f"argument {name}" if name in hidden or name in WORDS else name: made[name] for name in made}
+        return made | hidden
+
+    def _hidden(self, scope: tuple[str, ...], sample: int) -> dict[str, bytes]:
+        """Return short digests of what else is in the key, which all calls of a lane have in common."""
         hidden: dict[str, Any] = {"code" if self.rules.version is None else "version": self.fingerprint.base}
         hidden |= self.fingerprint.view.followed
         hidden |= {"scope": list(scope)} if scope else {}
         hidden |= {"sample": sample} if sample else {}
-        taken, named = {*WORDS, *hidden}, self._named(args, kwargs)
-        forms = {f"argument {name}" if name in taken else name: form(value) for name, value in named.items()} | hidden
-        return {name: hashlib.sha256(self.secret + pack(made)).digest()[:8] for name, made in forms.items()}
+        return {name: self._short(value, made=True) for name, value in hidden.items()}
+
+    def _short(self, value: Any, *, made: bool = False) -> bytes:
+        packed = pack(value if made else form(value))
+        return hashlib.sha256(self.secret + packed if self.secret else packed).digest()[:8]
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what counts of the arguments, by name, but for defaults that have no content."""

@@ -13,48 +13,22 @@ keeps short prompts in the process's memory, never on disk, up to a bound in byt
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import msgpack
 
+from ..memo import Memo
 from .canonical import form, mapping, native, pack, sequence, tagged
 
-__all__ = ["Lane", "Memo"]
+__all__ = ["Lane"]
 
 #: Packs above this are worked out each time: to remember a long one costs more than it can save.
 SHORT = 4096
 
 
-class Memo:
-    """Bound what all lanes remember together, in bytes; once full, one newcomer in eight takes the oldest's place."""
-
-    def __init__(self, limit: int = 4 * 2**20) -> None:
-        self.limit = limit
-        self.size = 0
-        self.order: deque[tuple[dict[bytes, bytes], bytes]] = deque()
-        self.newcomers = 0
-
-    def learn(self, known: dict[bytes, bytes], raw: bytes, digest: bytes) -> None:
-        """Remember *digest* for *raw* in the lane that *known* belongs to."""
-        if self.size > self.limit:
-            self.newcomers += 1
-            if self.newcomers % 8:
-                return
-        try:
-            while self.size > self.limit:
-                old, key = self.order.popleft()
-                if old.pop(key, None) is not None:
-                    self.size -= len(key)
-        except IndexError:  # another thread has emptied it
-            self.size = 0
-        known[raw] = digest
-        self.order.append((known, raw))
-        self.size += len(raw)
-
-
-MEMO = Memo()
+#: What all lanes remember together.
+MEMO = Memo(4 * 2**20)
 
 
 class _NotPlain(Exception):
@@ -99,13 +73,15 @@ class Lane:
         stamps: store keys of the stamps that an entry of this lane depends on.
     """
 
-    __slots__ = ("hasher", "known", "last", "scope", "stamps")
+    __slots__ = ("hasher", "known", "last", "parts", "scope", "stamps")
 
     def __init__(self, prefix: bytes, stamps: tuple[bytes, ...], scope: bytes) -> None:
         self.hasher = hashlib.sha256(len(prefix).to_bytes(8, "big") + prefix)
         self.known: dict[bytes, bytes] = {}
         #: The last pack that was worked out, and its digest: a miss asks twice, and the memo may be full.
         self.last: tuple[bytes, bytes] = (b"", b"")
+        #: Short digests of what its prefix is made of; None until somebody wants to know.
+        self.parts: dict[str, bytes] | None = None
         self.stamps = stamps
         self.scope = scope
 
@@ -135,7 +111,7 @@ class Lane:
             return self._work(bound)
         digest = self._work(tree, made=True)
         self.last = raw, digest
-        MEMO.learn(self.known, raw, digest)
+        MEMO.keep(self.known, raw, digest, len(raw))
         return digest
 
     def _work(self, bound: list[Any], *, made: bool = False) -> bytes:

@@ -4,7 +4,6 @@ What google-genai's clients and answers look like: generated content.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..status import Usage
@@ -151,6 +150,8 @@ def _frozen(value: Any) -> Any:
     """Return further fields of the request as bytes, which show a change in place; seldom there are any."""
     if value is None:
         return None
+    import json
+
     try:
         return json.dumps(value, sort_keys=True).encode()
     except (TypeError, ValueError, RecursionError):

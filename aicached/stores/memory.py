@@ -80,7 +80,14 @@ class MemoryStore(Store):
         return kept.data
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
-        return [self.get(key) if key[0] == _VALUE else self._mark(key) for key in keys]
+        found: list[Any] = []
+        for key in keys:
+            if key[0] == _VALUE:
+                found.append(self.get(key))
+            else:  # a stamp, most likely, which has no end
+                kept = self._marks.get(key)
+                found.append(kept.data if kept is not None and kept.gone is None else self._mark(key))
+        return found
 
     def set(self, key: bytes, data: Any, lifetime: float | None) -> None:
         kept = _Kept(data, None if lifetime is None else self.clock() + lifetime)

@@ -25,6 +25,7 @@ COMMANDS = {
     "warm": ["warm", "app.py:ask", "prompts.txt"],
     "invalidate": ["invalidate"],
     "clear": ["clear", "--yes"],
+    "purge": ["purge"],
     "save": ["save", "answers"],
     "report": ["report", "-o", "report.html"],
     "doctor": ["doctor"],
@@ -40,6 +41,7 @@ EXPECTED = {
     "warm": ["0 kept, 2 hits, 0 failed"],
     "invalidate": ["1 forgotten"],
     "clear": ["cleared: namespace 'default'"],
+    "purge": ["0 purged"],
     "save": ["3 saved: answers"],
     "report": ["written: report.html"],
     "doctor": ["SQLite", "median", "Nothing to change."],
@@ -113,6 +115,9 @@ NONSENSE = [
     ["invalidate", "abcd"],
     ["clear"],
     ["clear", "--yes", "--scope", "a", "--function", "app.py:ask"],
+    ["purge", "--older-than", "soon"],
+    ["purge", "--older-than", "soon", "--yes"],
+    ["purge", "--scope", "a"],
     ["load", "app.py"],
     ["demo", "--url", "ftp://somewhere"],
 ]
@@ -217,6 +222,15 @@ def test_clearing_wants_a_yes_and_may_be_of_a_function_or_scope_alone(filled):
     assert 3 == len(filled("list", "--json").json)
     assert 0 == filled("clear", "--function", "app.py:ask", "--yes").code
     assert [] == filled("list", "--json").json
+
+
+def test_what_was_forgotten_is_purged_and_what_is_fresh_wants_a_yes(filled):
+    filled("invalidate", "--tag", "about a")
+    assert {"purged": 1} == filled("purge", "--json").json
+    assert (2, "") == filled("purge", "--older-than", "0s")[:2]
+    assert "0 purged" in filled("purge", "--older-than", "1h", "--yes").out
+    assert 2 == len(filled("list", "--json").json)
+    assert {"purged": 2} == filled("purge", "--older-than", "0s", "--yes", "--json").json
 
 
 def test_a_namespace_goes_into_a_file_and_back(filled):

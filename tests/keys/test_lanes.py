@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from aicached import UnkeyableArgument
 from aicached.keys import lanes
 from aicached.keys.canonical import pack, sequence
-from aicached.keys.lanes import SHORT, Lane, Memo
+from aicached.keys.lanes import SHORT, Lane
+from aicached.memo import Memo
 from tests.keys.calls import lane
 from tests.keys.test_canonical import digest, many, picture, quick, texts, thorough, values
 

@@ -242,7 +242,7 @@ def test_a_trial_that_never_ends_does_not_keep_it_open_for_ever(
     patient.error = StoreUnavailable("gone")
     fail(guarded, 3)
     clock.advance(1.01)
-    guarded._try()  # a caller that is never heard of again
+    guarded.breaker.enter()  # a caller that is never heard of again
     clock.advance(4.9)
     fail(guarded, 1)
     patient.error = None
@@ -264,7 +264,7 @@ def test_a_cancelled_trial_leaves_the_try_to_the_next(
 
 
 def test_a_slow_success_from_before_does_not_close_it(guarded: GuardedStore, patient: Patient) -> None:
-    early = guarded._enter()
+    early = guarded.breaker.enter()
     patient.error = StoreUnavailable("gone")
     fail(guarded, 3)
     with early:
@@ -275,7 +275,7 @@ def test_a_slow_success_from_before_does_not_close_it(guarded: GuardedStore, pat
 def test_slow_failures_from_before_do_not_postpone_the_next_try(
     guarded: GuardedStore, patient: Patient, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    late = guarded._enter()
+    late = guarded.breaker.enter()
     patient.error = StoreUnavailable("gone")
     fail(guarded, 3)
     clock.advance(0.9)

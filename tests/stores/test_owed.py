@@ -15,7 +15,7 @@ import redis
 
 from aicached import Cache, ai_cached
 from aicached.errors import StoreUnavailable
-from aicached.stores import guarded, owed
+from aicached.stores import breaker, owed
 from aicached.stores.guarded import GuardedStore
 from aicached.stores.memory import MemoryStore
 from aicached.testing import FlakyStore
@@ -147,8 +147,8 @@ def test_one_that_comes_while_another_is_delivered_is_not_lost(store):
 def test_they_are_bounded_and_the_thread_ends_with_the_last(store, monkeypatch, caplog):
     monkeypatch.setattr(owed, "_MOST", 3)
     monkeypatch.setattr(owed, "_EVERY", 0.01)
-    monkeypatch.setattr(guarded, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(guarded, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(breaker, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(breaker, "_LONGEST_PAUSE", 0.02)
     guard = GuardedStore(store)
     store.always_fail()
     for number in range(5):

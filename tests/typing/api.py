@@ -251,6 +251,7 @@ def surroundings() -> None:
         inner.clear("tenant")
         inner.invalidate_tags("a", "b")
         assert_type(inner.purge(scope="tenant", older_than="30d"), int)
+        assert_type(inner.purge(wait=False), None)
         inner.call(plain, "hi")
 
 
@@ -259,4 +260,5 @@ async def asurroundings() -> None:
         await inner.aclear()
         await inner.ainvalidate_tags("a")
         assert_type(await inner.apurge(), int)
+        assert_type(await inner.apurge(scope="tenant", wait=False), None)
         await inner.aclose()

@@ -149,6 +149,10 @@ class Plan:
             and not home.hooks
             and not home.require_scope
         )
+        #: There is a store that may be asked in place.
+        self.inline = self.engine.near is not None
+        #: The tags of every call; None where they depend on its arguments.
+        self.tags = None if callable(policy.tags) else policy.tags
         self._warn_of_twins()
 
     def _matcher(self) -> Any:
@@ -250,12 +254,11 @@ class Plan:
         self, lane: Lane, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[tuple[str, ...], tuple[bytes, ...]] | None:
         """Return a call's tags, and the store keys of its stamps; None where ``tags=`` raises: nothing is kept."""
-        tags = self.policy.tags
-        if not callable(tags):
-            return tags, lane.stamps
+        if self.tags is not None:
+            return self.tags, lane.stamps
         try:
             args, kwargs, _ = self.keyer.arguments(instance, args, kwargs)  # as key= and scope= get them
-            names = names_of(tags(*args, **kwargs), "tags")
+            names = names_of(self.policy.tags(*args, **kwargs), "tags")
         except Exception as error:
             self.warn("tags", "%s: not stored, tags= raised %s", self.keyer.name, type(error).__name__)
             return None
@@ -310,12 +313,14 @@ class Plan:
             lane, digest = self.keyer.key(instance, args, kwargs, (), 0)
         except UnkeyableArgument:
             return MISS
-        tagged = self._tagged(lane, instance, args, kwargs)
+        tagged = (self.tags, lane.stamps) if self.tags is not None else self._tagged(lane, instance, args, kwargs)
         if tagged is None:
             return MISS
-        entry = self.engine.peek(tagged[1], digest, self.facts.rules)
-        value = MISS if entry is None else self._value(entry, args, kwargs)
-        return Look(lane, digest, *tagged) if value is MISS else value
+        if self.inline and (entry := self.engine.peek(tagged[1], digest, self.facts.rules)) is not None:
+            value = self._value(entry, args, kwargs)
+            if value is not MISS:
+                return value
+        return Look(lane, digest, *tagged)
 
     def board(self, look: Look) -> bool:
         """Share a look-up with all who want the same; tell whether it is for this caller to ask the store."""

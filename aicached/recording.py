@@ -213,7 +213,7 @@ class Recording:
         if first or ending is None:
             return ending
         with suppress(Exception):
-            return self.tape.unpack(self.tape.pack(ending))
+            return self.tape.unpack(self.tape.pack_alone(ending))
         return ending
 
     @property

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from . import providers
 from .call import Call
-from .codec.values import IMMUTABLE, decode
+from .codec.chunks import Chunks
+from .codec.values import IMMUTABLE
 from .keeping import payload_of
 from .lease import Lease
 from .playback import GENERATOR, STREAM
@@ -106,8 +107,9 @@ class Sight:
 def tape_for(call: Call) -> Tape:
     """Return an empty tape for the chunks of a call."""
     classes, verified = call.classes, call.facts.verified
-    pack = lambda chunk: payload_of(chunk, classes, verified)  # noqa: E731
-    return Tape(pack, partial(decode, classes=classes), call.facts.max_value_bytes)
+    chunks = Chunks(classes, verified)
+    pack_alone = partial(payload_of, classes=classes, verified=verified)
+    return Tape(chunks.pack, pack_alone, chunks.unpack, call.facts.max_value_bytes)
 
 
 def tape_of(call: Call, chunks: Any) -> Tape:

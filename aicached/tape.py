@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from .codec.classes import NONE, Classes
-from .codec.values import IMMUTABLE, Undecodable, decode, encode, native
+from .codec.values import IMMUTABLE, Undecodable, decode, encode, holding, native
 from .errors import UnstorableValue
 
 __all__ = ["GONE", "Chunk", "Replay", "Tape", "rewound"]
@@ -60,15 +60,23 @@ class Tape:
     Record.
 
     Args:
-        pack: a chunk -> its bytes; raises `UnstorableValue`.
-        unpack: the way back.
+        pack: the next chunk -> its bytes, which may build on those before it; raises `UnstorableValue`.
+        pack_alone: the same for what is no chunk.
+        unpack: the way back from both.
         limit: bytes that the payload may have.
     """
 
-    __slots__ = ("chunks", "limit", "low", "pack", "size", "unpack", "why")
+    __slots__ = ("chunks", "limit", "low", "pack", "pack_alone", "size", "unpack", "why")
 
-    def __init__(self, pack: Callable[[Any], bytes], unpack: Callable[[bytes], Any], limit: int) -> None:
+    def __init__(
+        self,
+        pack: Callable[[Any], bytes],
+        pack_alone: Callable[[Any], bytes],
+        unpack: Callable[[bytes], Any],
+        limit: int,
+    ) -> None:
         self.pack = pack
+        self.pack_alone = pack_alone
         self.unpack = unpack
         self.limit = limit
         self.chunks: list[Any] = []
@@ -136,9 +144,10 @@ class Tape:
         Raises:
             UnstorableValue: the ending would not come back as it was.
         """
-        packed = native(None) if ending is None else self.pack(ending)
+        packed = native(None) if ending is None else self.pack_alone(ending)
         head = msgpack.Packer().pack_array_header(len(self.chunks))
-        return b"".join([b"\x94", native(form), native(asynchronous), packed, head, *map(_parts, self.chunks)])
+        whole = b"".join([b"\x94", native(form), native(asynchronous), packed, head, *map(_parts, self.chunks)])
+        return holding(whole) if any(type(chunk) is Chunk for chunk in self.chunks) else whole
 
 
 def _parts(chunk: Any) -> bytes:

@@ -21,9 +21,10 @@ from . import validated
 from .classes import Classes, Undecodable, shown
 from .listed import BY_CODE, BY_TYPE, INT, PACKED, SETS, STR
 from .objects import BY_LETTER, Shape, open_origin, reference, resolve, shape_of
+from .rows import ROW, Row, Rows
 from .taught import TAUGHT, Teaching, taught_as
 
-__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holds_objects"]
+__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holding", "holds_objects"]
 
 unpackb = msgpack.unpackb
 native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
@@ -36,27 +37,34 @@ _OBJECT, _OBJECTS, _VALIDATED, _TAUGHT = 0, 26, 27, 28
 _DEPTH = 64
 
 
-def encode(value: Any, classes: Classes, seen: set[type] | None = None) -> bytes:
+def encode(value: Any, classes: Classes, seen: set[type] | None = None, rows: Rows | None = None) -> bytes:
     """
     Return the payload of *value*.
 
     Args:
         classes: what decoding will be allowed to make.
         seen: gets the classes whose objects are in the value.
+        rows: those of the tape whose chunk it is; what is packed belongs into `holding`.
 
     Raises:
         UnstorableValue: something in it would not come back as it was.
     """
     try:
-        if (plain := _plain(value)) is not None:
+        if (rows is None or type(value) is dict) and (plain := _plain(value)) is not None:
             return plain
-        return _Encoder(classes, set() if seen is None else seen).whole(value)
+        encoder = _Encoder(classes, set() if seen is None else seen, rows)
+        return encoder.whole(value) if rows is None else encoder.payload(value)
     except UnstorableValue:
         raise
     except RecursionError:
         raise UnstorableValue("a value nested too deep, or in a circle") from None
     except Exception as error:  # foreign code: a property, a __getattr__
         raise UnstorableValue(f"a value that raised {type(error).__name__} when looked at") from error
+
+
+def holding(packed: bytes) -> bytes:
+    """Return the payload of something packed in which objects may be."""
+    return native(ExtType(_OBJECTS, packed))  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> bytes | None:
@@ -77,21 +85,28 @@ def _plain(value: Any) -> bytes | None:
 _MARKS = bytes((*range(0xC4, 0xCA), *range(0xD4, 0xD9)))
 
 
-def decode(payload: bytes, classes: Classes) -> Any:
+def decode(payload: bytes, classes: Classes, rows: Rows | None = None) -> Any:
     """
     Return the value of a payload.
+
+    Args:
+        payload: the bytes.
+        classes: what may be made.
+        rows: those of the tape whose chunk it is; None = it is whole.
 
     Raises:
         Undecodable: the bytes are damaged, or name a class that *classes* does not allow.
     """
     try:
+        if rows is not None:
+            payload = holding(payload)
         if payload[0] not in _TYPE_AT:
             return unpackb(payload, ext_hook=_not_plain, strict_map_key=False)  # as almost all are
     except _NotPlain:
         pass
     except Exception as error:
         raise Undecodable(type(error).__name__) from error
-    return _decoded(payload, _Decoder(classes))
+    return _decoded(payload, _Decoder(classes, rows))
 
 
 def _decoded(payload: bytes, decoder: _Decoder) -> Any:
@@ -129,9 +144,10 @@ _TYPE_AT = {0xC7: 2, 0xC8: 3, 0xC9: 5}
 
 
 class _Encoder:
-    def __init__(self, classes: Classes, seen: set[type]) -> None:
+    def __init__(self, classes: Classes, seen: set[type], rows: Rows | None) -> None:
         self.classes = classes
         self.seen = seen
+        self.rows = rows
         self.careful = False
         self.inside = False
         self.depth = 0
@@ -139,7 +155,7 @@ class _Encoder:
     def whole(self, value: Any) -> bytes:
         """Pack a value; one with objects in it is wrapped, so that plain ones are decoded without looking for them."""
         packed = self.payload(value)
-        return native(ExtType(_OBJECTS, packed)) if self.seen and not holds_objects(packed) else packed
+        return holding(packed) if self.seen and not holds_objects(packed) else packed
 
     def payload(self, value: Any) -> bytes:
         """Pack at msgpack's speed; what it cannot say (long integers, lone surrogates) is spelled on a second walk."""
@@ -160,6 +176,8 @@ class _Encoder:
             return [self.tree(item) for item in value]
         if kind is dict:
             return {self.tree(key): self.tree(item) for key, item in value.items()}
+        if self.rows is not None and (row := self.rows.find(value, kind, self._allowed)) is not None:
+            return self._row(value, kind, row)
         known = BY_TYPE.get(kind)
         if known is not None:
             code, take = known
@@ -193,12 +211,35 @@ class _Encoder:
         shape = shape_of(kind)
         if shape is None:
             raise UnstorableValue(f"a {shown(kind)} would not come back as it was")
-        if self.inside or shape.letter != "p" or (name := validated.name_of(kind)) is None:
+        if self.inside or self.rows or shape.letter != "p" or (name := validated.name_of(kind)) is None:
             return self._state(value, kind, shape)
         return self._answer(value, kind, shape, native(name))
 
-    def _state(self, value: Any, kind: type, shape: Shape) -> list[Any]:
+    def _row(self, value: Any, kind: type, row: Row) -> list[Any]:
         """Return a list that begins with an extension type: no list of a caller's does."""
+        self.seen.add(kind)
+        mark, values = row.short if row.told else row.full, value.__dict__.values()
+        items = [mark, value.__pydantic_extra__, value.__pydantic_private__, *values]
+        if self.careful:
+            items[1:] = map(self.tree, items[1:])
+            return items
+        if items[1] or items[2]:
+            items[1:3] = map(self.tree, items[1:3])
+        kinds = (*map(type, values),)
+        if kinds != row.kinds:
+            row.kinds, row.deep = kinds, [at for at, each in enumerate(kinds, 3) if each not in IMMUTABLE]
+        for at in row.deep:
+            items[at] = self.tree(items[at])
+        return items
+
+    def _state(self, value: Any, kind: type, shape: Shape) -> list[Any]:
+        """Return a list like that of a row, with the class's name in each."""
+        name, _ = self._allowed(kind)
+        self.seen.add(kind)
+        return [ExtType(_OBJECT, native([shape.letter, name])), self.tree(shape.state(value))]
+
+    def _allowed(self, kind: type) -> tuple[Any, type]:
+        """Return what names a class, and the class that this gives again."""
         name = reference(kind)
         allowed = resolve(name, self.classes)
         if allowed is None or allowed not in (kind, open_origin(kind)):
@@ -206,8 +247,7 @@ class _Encoder:
                 f"a {shown(kind)} may not be made when decoding: annotate the function's result with it, "
                 f"or name it in Cache(trust=({kind.__name__},))"
             )
-        self.seen.add(kind)
-        return [ExtType(_OBJECT, native([shape.letter, name])), self.tree(shape.state(value))]
+        return name, allowed
 
     def _answer(self, value: Any, kind: type, shape: Shape, name: bytes) -> Any:
         """Return an SDK's answer in short where it would come back the same, else its state."""
@@ -259,7 +299,7 @@ class _Encoder:
     def _taught(self, value: Any, teaching: Teaching) -> ExtType:
         """Take a value apart as its type was taught, and see whether what is put together again gives the same."""
         parts = self.deeper(teaching.encode(value))
-        decoder = _Decoder(self.classes)
+        decoder = _Decoder(self.classes, self.rows)
         decoder.lists = decoder.listed
         made = teaching.decode(decoder.unpack(parts))
         if type(made) is not teaching.kind or self.payload(teaching.encode(made)) != parts:
@@ -278,16 +318,20 @@ class _Maker:
 
 
 class _Decoder:
-    __slots__ = ("classes", "depth", "lists", "waiting")
+    __slots__ = ("classes", "depth", "lists", "rows", "waiting")
 
-    def __init__(self, classes: Classes) -> None:
+    def __init__(self, classes: Classes, rows: Rows | None = None) -> None:
         self.classes = classes
+        self.rows = rows
         self.lists: Callable[[list[Any]], Any] | None = None
         self.depth = 0
         #: Makers that were read and have made nothing yet.
         self.waiting = 0
 
     def hook(self, code: int, data: bytes) -> Any:
+        if code == ROW:
+            self.waiting += 1
+            return self._row(data)
         if code == _VALIDATED:
             return self.answer(data)
         if code == _OBJECT:
@@ -321,6 +365,11 @@ class _Decoder:
         made = make(plain)
         return validated.finished(made, notes, loose) if notes or loose else made
 
+    def _row(self, mark: bytes) -> Row:
+        if self.rows is None:
+            self.rows = Rows()
+        return self.rows.by_mark.get(mark) or self.rows.read(mark, self.classes)
+
     def _maker(self, data: bytes) -> _Maker:
         letter, name = msgpack.unpackb(data)
         cls = resolve(name, self.classes)
@@ -334,10 +383,15 @@ class _Decoder:
 
     def listed(self, items: list[Any]) -> Any:
         """Make the object that a list stands for where it begins with a maker: `_Encoder` alone puts one there."""
-        if items and items[0].__class__ is _Maker:
-            self.waiting -= 1
-            maker, state = items
-            return maker.restore(maker.cls, state)
+        if items:
+            kind = items[0].__class__
+            if kind is Row:
+                self.waiting -= 1
+                return items[0].made(items)
+            if kind is _Maker:
+                self.waiting -= 1
+                maker, state = items
+                return maker.restore(maker.cls, state)
         return items
 
     def _taught(self, parts: Any) -> Any:

@@ -78,6 +78,8 @@ class Keyer:
         self.chosen = callable(rules.key)
         #: Is ``stream=True`` kept out of the key? The two kinds of answer stay apart even so.
         self.blind = self.chosen or "stream" in rules.ignore or (names is not None and "stream" not in names)
+        #: Does a plain function get its arguments as they are?
+        self.bare = not (self.subject.lead or self.subject.preset or self.blind)
         self.lanes: dict[tuple[bytes, tuple[str, ...], int, bool, bool], Lane] = {}
         self.owner: tuple[Any, Any, str] = (None, None, "")
 
@@ -95,8 +97,10 @@ class Keyer:
         Raises:
             UnkeyableArgument: an argument has no content; the message names function, path, type and the ways out.
         """
-        args, kwargs, method = self.arguments(instance, args, kwargs)
-        streams = self.blind and kwargs.get("stream") is True
+        method = streams = False
+        if instance is not None or not self.bare:
+            args, kwargs, method = self.arguments(instance, args, kwargs)
+            streams = self.blind and kwargs.get("stream") is True
         mark = (self.fingerprint.current(), scope, sample, method, streams)
         lane = self.lanes.get(mark) or self._lane(mark)
         bound = [self.rules.key(*args, **kwargs)] if self.chosen else self.binder.values(args, kwargs)

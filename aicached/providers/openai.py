@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Provider, Watch, items, part
+from .base import Provider, Watch, fields, items, part
 
 __all__ = ["OpenAI"]
 
@@ -68,8 +68,11 @@ class _Completion(Watch):
         self.open: dict[Any, bool] = {}
 
     def see(self, chunk: Any) -> None:
-        if part(chunk, "type") == "chunk":
-            chunk = part(chunk, "chunk")
+        own = fields(chunk)
+        if "type" in own and "choices" not in own:  # an event that `stream()` has made
+            if own["type"] != "chunk":
+                return
+            chunk = own["chunk"]
         for choice in items(part(chunk, "choices")):
             reason = part(choice, "finish_reason")
             index = part(choice, "index") or 0
@@ -112,7 +115,12 @@ def _is(answer: Any, kinds: tuple[str, ...], *names: str) -> bool:
 
 
 def _has_content(choice: Any, where: str = "message") -> bool:
-    return bool(part(choice, "text")) or any(part(choice, where, name) for name in _CONTENT)
+    return _holds(part(choice, where), _CONTENT) or _holds(choice, ("text",))
+
+
+def _holds(value: Any, names: tuple[str, ...]) -> bool:
+    own, more = fields(value), fields(getattr(value, "__pydantic_extra__", None))
+    return any(own.get(name) or more.get(name) for name in names)
 
 
 def _of_response(answer: Any) -> str | None:

@@ -134,7 +134,9 @@ class SQLiteStore(Store):
             found = [data if row[place] == names[place] else None for place, data in enumerate(found)]
         if self._bounded:
             for place, key in enumerate(keys):
-                if key[0] == _VALUE and found[place] is not None:
+                if key[0] != _VALUE:  # its stamps, which always come behind
+                    break
+                if found[place] is not None:
                     self._note(numbers[place], now)
         return found
 

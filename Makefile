@@ -3,6 +3,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# More than a small machine has cores: for half of their time, tests wait for processes and servers.
+PROCESSES ?= 3
+TOGETHER := --numprocesses $(PROCESSES) --dist worksteal --cov
+
+# Tests start hundreds of Pythons: none of them compiles again what one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench lint clean
@@ -19,12 +25,10 @@ demo: $(VENV)/with-demo
 	@$(BIN)/python -m aicached demo
 
 test: $(VENV)/with-dev
-	@$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage report
+	@$(BIN)/pytest $(TOGETHER)
 
 test-all: $(VENV)/with-dev
-	@$(BIN)/coverage run -m pytest -m 'slow or not slow'
-	@$(BIN)/coverage report
+	@$(BIN)/pytest $(TOGETHER) -m 'slow or not slow'
 
 bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/hits.py

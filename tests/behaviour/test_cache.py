@@ -414,7 +414,7 @@ def test_a_bad_setting_says_what_is_allowed(settings, words):
         assert word in str(caught.value), word
 
 
-@pytest.mark.parametrize("option", [5, b"memory://", ["memory://"], MemoryStore()], ids=str)
+@pytest.mark.parametrize("option", [5, b"memory://", ["memory://"], pytest.param(MemoryStore(), id="store")], ids=str)
 def test_a_bad_cache_option_says_what_is_allowed(option):
     with pytest.raises(ConfigurationError, match="it takes a Cache, a url or None"):
         ai_cached(cache=option)

@@ -42,7 +42,7 @@ def ask(prompt: str, *, model: str = "small") -> str:
         ({"normalize": {"promt": str.strip}}, ["normalize", "'promt'", "prompt"]),
         ({"scope": ""}, ["scope", "non-empty string"]),
         ({"scope": 5}, ["scope", "non-empty string"]),
-        ({"version": object()}, ["version", "object"]),
+        pytest.param({"version": object()}, ["version", "object"], id="version-object"),
         ({"tags": 5}, ["tags", "names"]),
         ({"tags": [5]}, ["tags", "names"]),
         ({"retry": 0}, ["retry", "1 or more", "tenacity"]),

@@ -34,6 +34,9 @@ class Vector:
     def __eq__(self, other):
         return type(other) is type(self) and self._items == other._items
 
+    def __repr__(self):
+        return f"Vector{self._items}"
+
     __hash__ = None
 
 

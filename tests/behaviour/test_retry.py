@@ -112,7 +112,9 @@ def test_the_server_knows_best():
 
 
 @pytest.mark.parametrize(
-    "headers", [{"retry-after": "31"}, {"retry-after-ms": "30001"}, {"retry-after": date(3600)}], ids=str
+    "headers",
+    [{"retry-after": "31"}, {"retry-after-ms": "30001"}, pytest.param({"retry-after": date(3600)}, id="date")],
+    ids=str,
 )
 def test_a_wait_above_the_longest_ends_the_retries(headers):
     assert not transient(ModelError(429, headers))
@@ -132,7 +134,7 @@ def test_a_wait_above_the_longest_ends_the_retries(headers):
         ({"retry-after-ms": "250"}, 0.25),
         ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
         ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
-        ({"retry-after": date(-3600)}, 0.0),
+        pytest.param({"retry-after": date(-3600)}, 0.0, id="date that has passed"),
     ],
     ids=str,
 )

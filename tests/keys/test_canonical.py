@@ -607,7 +607,8 @@ def pairs_as_pictured(one: Any, other: Any) -> None:
     assert (digest(one) == digest(other)) == (picture(one) == picture(other))
 
 
-quick = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(quick, max_examples=1000)
 #: 20,000 examples in all, in parts that each end well before a test counts as hanging.
 thorough = pytest.mark.parametrize("part", range(20))
 near = given(values, st.randoms(use_true_random=False))
@@ -620,13 +621,13 @@ test_digests_of_unrelated_values_are_equal_exactly_where_type_and_content_are = 
 @pytest.mark.slow
 @thorough
 def test_digests_are_equal_exactly_where_type_and_content_are_thoroughly(part):
-    quick(near(same_as_pictured))()
+    many(near(same_as_pictured))()
 
 
 @pytest.mark.slow
 @thorough
 def test_digests_of_unrelated_values_thoroughly(part):
-    quick(pairs(pairs_as_pictured))()
+    many(pairs(pairs_as_pictured))()
 
 
 # Processes -----------------------------------------------------------------------------------------------------------

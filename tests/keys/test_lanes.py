@@ -16,7 +16,7 @@ from aicached.keys.canonical import pack, sequence
 from aicached.keys.lanes import SHORT, Lane
 from aicached.memo import Memo
 from tests.keys.calls import lane
-from tests.keys.test_canonical import digest, picture, quick, texts, thorough, values
+from tests.keys.test_canonical import digest, many, picture, quick, texts, thorough, values
 
 
 def worked_out(bound: list) -> bytes:
@@ -50,15 +50,22 @@ test_the_memo_answers_as_the_canonical_form_does = quick(given(lists)(memo_agree
 @pytest.mark.slow
 @thorough
 def test_the_memo_answers_as_the_canonical_form_does_thoroughly(part):
-    quick(given(lists)(memo_agrees))()
+    many(given(lists)(memo_agrees))()
 
 
-@quick
-@given(plain, plain)
-def test_a_lane_that_has_learnt_tells_plain_values_apart(one, other):
+def told_apart(one, other):
     asked = lane()
     asked.digest([one])
     assert (asked.digest([one]) == asked.digest([other])) == (picture(one) == picture(other))
+
+
+test_a_lane_that_has_learnt_tells_plain_values_apart = quick(given(plain, plain)(told_apart))
+
+
+@pytest.mark.slow
+@thorough
+def test_a_lane_that_has_learnt_tells_plain_values_apart_thoroughly(part):
+    many(given(plain, plain)(told_apart))()
 
 
 #: Each packs to the same msgpack as another, or nearly, and is another value.

@@ -106,10 +106,16 @@ def test_header_and_metrics_agree_under_load(service):
     responses = service.get(*(f"/{kind}/{index % 20}" for index in range(400) for kind in ("async", "sync")))
     assert {200} == {response.status_code for response in responses}
     said = Counter(response.headers["cache-status"].split("; ")[1] for response in responses)
-    collapsed = sum("; collapsed" in response.headers["cache-status"] for response in responses)
+    shared = Counter(
+        response.headers["cache-status"].split("; ")[1]
+        for response in responses
+        if "; collapsed" in response.headers["cache-status"]
+    )
+    collapsed = sum(shared.values())
     assert 40 == service.calls
     assert 800 == said["hit"] + said["fwd=uri-miss"]
-    assert 40 + collapsed == said["fwd=uri-miss"]
+    # Not all that collapsed has missed: who leads after an answer was stored finds it, for all who have joined by then.
+    assert 40 + shared["fwd=uri-miss"] == said["fwd=uri-miss"]
     total = lambda name: sum(  # noqa: E731
         sample.value for metric in service.registry.collect() for sample in metric.samples if sample.name == name
     )

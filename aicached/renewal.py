@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -67,18 +68,17 @@ class Renewals:
 
     def _run(self) -> None:
         due = time.monotonic() + leases.SECONDS / 3
-        missed: list[Lease] = []
+        missed: deque[tuple[float, Lease]] = deque()  # each with when to look again
         while True:
-            left = max(0.0, due - time.monotonic())
-            try:
-                lease = self._given_up.get(timeout=min(left, _LATE) if missed else left)
+            until = min(due, missed[0][0]) if missed else due
+            with suppress(Empty):
+                lease = self._given_up.get(timeout=max(0.0, until - time.monotonic()))
                 if not _release(lease):
-                    missed.append(lease)
-            except Empty:
-                for lease in missed:
-                    _release(lease)
-                missed.clear()
-            if (now := time.monotonic()) < due:
+                    missed.append((time.monotonic() + _LATE, lease))
+            now = time.monotonic()
+            while missed and missed[0][0] <= now:
+                _release(missed.popleft()[1])
+            if now < due:
                 continue
             due = now + leases.SECONDS / 3
             if not missed and self._over():

@@ -289,8 +289,10 @@ def test_a_cancel_at_every_step_leaves_nothing_behind(redis_url):
     assert {} == RENEWALS._held
 
 
-def test_a_claim_that_is_carried_out_after_it_was_given_up_holds_nobody_back(tmp_path):
-    """A cancelled claim may still be on its way, and come after its own release."""
+@pytest.mark.parametrize("due", [3.0, 0.05], ids=["renewals are far", "renewals are near"])
+def test_a_claim_that_is_carried_out_after_it_was_given_up_holds_nobody_back(tmp_path, monkeypatch, due):
+    """A cancelled claim may still be on its way, and come after its own release; a renewal in between is no look."""
+    monkeypatch.setattr("aicached.lease.SECONDS", 3 * due)
     store = SQLiteStore(tmp_path / "a.db", timeout=5)
     lease = Lease(store, os.urandom(32), None, 60.0, lambda: True)
     renewals = Renewals()  # of its own: others renew at times that nobody here knows, and look again when they do

@@ -132,8 +132,8 @@ class Call:
     usage: Usage | None = None
     fwd: str | None = None
     detail: str | None = None
-    #: The answer encoded, for those who waited for it; None where it cannot be.
-    copy: Entry | None = None
+    #: The answer encoded: when, kind, payload, and the value itself where that needs no copy; None where it cannot be.
+    made: tuple[float, str, bytes, tuple[Any, ...]] | None = None
     flight: Flight | None = None
     #: Stands for a computation that nobody joins, so that an invalidation meets it too.
     apart: Flight | None = None

@@ -24,13 +24,14 @@ from .flight import (
     aside,
     behind,
     clone,
+    close,
     deputize,
     join,
     land,
     leave,
     retire,
 )
-from .keeping import value_of
+from .keeping import shared, value_of
 from .recording import Recording
 from .runtime import Outcome, Runtime
 
@@ -100,7 +101,8 @@ async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcom
         abandon(flight)
         raise
     if found is not None:
-        land(flight, _landing(call, found))
+        if isinstance(found[1], Recording) or not close(flight):
+            land(flight, _landing(call, found))
         return found
     return await rt.lead(flight, _led(rt, call, flight, steps))
 
@@ -137,7 +139,8 @@ async def _joined(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outc
 async def _compute(call: Call, flight: Flight, steps: Steps) -> Outcome:
     """Compute, and land the flight for all; after a long wait several do, and the first to finish counts."""
     outcome = await steps.load()
-    land(flight, _landing(call, outcome))
+    if isinstance(outcome[1], Recording) or not close(flight):
+        land(flight, _landing(call, outcome))
     return outcome
 
 
@@ -149,7 +152,7 @@ def _landing(call: Call, outcome: Outcome) -> Landing:
         return Landing("error", value)
     if isinstance(value, Recording):
         return Landing("stream", value)
-    entry = call.entry or call.copy  # stored or found, or of its own making
+    entry = shared(call)
     if entry is None:
         return EMPTY
     detail = call.detail if call.hit else None

@@ -247,7 +247,9 @@ class Engine(Shelf):
             if call.lane is not None and (call.mode.stores or call.flight is not None) and not call.changed:
                 call.changed = _changed(call)
             outcome = await rt.call(call.function, call.args, call.kwargs)
-            return await self._streamed(rt, call, outcome) if outcome[0] else outcome
+            if not outcome[0] or type(outcome[1]) in streams.PLAIN:
+                return outcome
+            return await self._streamed(rt, call, outcome)
 
         option, longest = call.facts.policy.retry, call.facts.policy.max_compute
         # A tenacity Retrying: its own rules from the first attempt on, but where a stale answer may do.
@@ -299,10 +301,10 @@ class Engine(Shelf):
     async def keep(self, rt: Runtime, call: Call, value: Any) -> None:
         """Store an answer if the rules allow it; whatever goes wrong is a word in the status, since it is paid for."""
         measure(call, value)
-        late = await self._tag(rt, call)
+        late = bool(call.current.tags) and await self._tag(rt, call)
         entry = entry_of(call, value, self.store.now())
         if late:  # who has come since then waits for another answer
-            call.copy = None
+            call.made = None
         await self._store(rt, call, entry)
 
     async def put(self, rt: Runtime, call: Call, value: Any) -> bool:

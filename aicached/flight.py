@@ -244,7 +244,8 @@ def land(flight: Flight, landing: Landing) -> None:
 def close(flight: Flight) -> bool:
     """End a flight that nobody else has boarded; False where somebody has, and waits to be told."""
     with _lock:
-        if flight.aboard > 1 or flight.landing is not None:
+        # Where the leader was cancelled, he is not among those aboard any more.
+        if flight.aboard > 1 or flight.orphan or flight.landing is not None:
             return False
         flight.landing = ABANDONED
         _remove(flight)

@@ -29,9 +29,11 @@ from .savings import usage_of
 from .status import Usage
 from .tape import Replay, Tape, rewound
 
-__all__ = ["entry_of", "measure", "note", "objection", "payload_of", "stream_entry", "value_of"]
+__all__ = ["entry_of", "measure", "note", "objection", "payload_of", "shared", "stream_entry", "value_of"]
 
 
+#: Types of most answers, which are nothing to await.
+_VALUES = IMMUTABLE | {dict, list}
 _packed = msgpack.Packer(unicode_errors="surrogatepass").pack
 
 
@@ -95,7 +97,7 @@ def entry_of(call: Call, value: Any, now: float, tape: Callable[[], bytes] | Non
 def _entry(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> Entry | None:
     why = _refusal(call, value) if call.mode.stores else None
     try:
-        why = _share(call, value, now, tape) or why
+        why = _encode(call, value, now, tape) or why
     except UnstorableValue:
         if why is None:
             raise
@@ -103,27 +105,34 @@ def _entry(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None)
         call.refuse(why)
     if why is not None or not call.mode.stores:
         return None
-    assert call.copy is not None
     ttl, windows = _lifetime(call, value), call.facts.policy.windows
     if ttl is not None and ttl <= 0 and not (ttl == 0 and any(windows)):
         call.refuse("ttl=0")
         return None
-    made = call.copy
-    return Entry(made.version, now, ttl, windows, made.kind, _meta(call), made.payload, made.whole)
+    assert call.made is not None
+    _, kind, payload, whole = call.made
+    return Entry(new_version(), now, ttl, windows, kind, _meta(call), payload, whole)
 
 
-def _share(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> str | None:
+def _encode(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> str | None:
     """Encode the answer, kept or not, for those who waited for it; return why it is too large to be kept."""
     kind = "value" if tape is None else "stream"
     payload = payload_of(value, call.classes, call.facts.verified) if tape is None else tape()
-    whole = (value,) if type(value) in IMMUTABLE else ()
-    meta = Meta(call.facts.name, [], call.facts.rules, call.origin_seconds, call.usage)
-    call.copy = Entry(new_version(), now, 0.0, (0.0, 0.0), kind, meta, payload, whole)
+    call.made = now, kind, payload, (value,) if type(value) in IMMUTABLE else ()
     return "too large" if len(payload) > call.facts.max_value_bytes else None
 
 
+def shared(call: Call) -> Entry | None:
+    """Return what those get who waited for a call: what was stored or found, or an answer that was not kept."""
+    if call.entry is not None or call.made is None:
+        return call.entry
+    now, kind, payload, whole = call.made
+    meta = Meta(call.facts.name, [], call.facts.rules, call.origin_seconds, call.usage)
+    return Entry(new_version(), now, 0.0, (0.0, 0.0), kind, meta, payload, whole)
+
+
 def _refusal(call: Call, value: Any) -> str | None:
-    if inspect.isawaitable(value):
+    if type(value) not in _VALUES and inspect.isawaitable(value):
         call.facts.warn(
             "colour", "%s returned something to await, not cached: say colour='async' if it is async", call.facts.name
         )

@@ -151,6 +151,8 @@ class Plan:
         )
         #: There is a store that may be asked in place.
         self.inline = self.engine.near is not None
+        #: What is read in place need not be read again in a flight: the claim of a lease finds out what has come since.
+        self.settles = self.engine.near is self.engine.store and self.engine.store.swaps and policy.coalesce
         #: The tags of every call; None where they depend on its arguments.
         self.tags = None if callable(policy.tags) else policy.tags
         self._warn_of_twins()
@@ -316,11 +318,18 @@ class Plan:
         tagged = (self.tags, lane.stamps) if self.tags is not None else self._tagged(lane, instance, args, kwargs)
         if tagged is None:
             return MISS
-        if self.inline and (entry := self.engine.peek(tagged[1], digest, self.facts.rules)) is not None:
+        look: Look | None = None
+        if self.settles:
+            look = Look(lane, digest, *tagged)
+            look.asked = self.engine.asked(digest, tagged[1], self.keyer.epoch)
+            look.found, entry = self.engine.read(look.asked, digest, self.facts.rules)
+        else:
+            entry = self.engine.peek(tagged[1], digest, self.facts.rules) if self.inline else None
+        if entry is not None:
             value = self._value(entry, args, kwargs)
             if value is not MISS:
                 return value
-        return Look(lane, digest, *tagged)
+        return look or Look(lane, digest, *tagged)
 
     def board(self, look: Look) -> bool:
         """Share a look-up with all who want the same; tell whether it is for this caller to ask the store."""
@@ -343,8 +352,9 @@ class Plan:
         """Return the call that goes on where a look-up has ended."""
         call = self._call(wrapped, MODES["on"], look.lane, look.digest, (instance, args, kwargs, (), 0))
         call.names, call.places = look.names, look.places
-        if look.asked:
-            call.boarded, call.asked, call.found = (look.flight, look.leading), look.asked, look.found
+        call.asked, call.found = look.asked, look.found
+        if self.waits:
+            call.boarded = look.flight, look.leading
         return call
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

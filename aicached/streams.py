@@ -29,8 +29,10 @@ from .runtime import ASYNCIO, BLOCKING, Outcome, Runtime, drive
 from .steps import asteps, steps
 from .tape import Tape
 
-__all__ = ["begin", "source_of", "tape_of", "to_the_end"]
+__all__ = ["PLAIN", "begin", "source_of", "tape_of", "to_the_end"]
 
+#: Types of answers that are no streams.
+PLAIN = IMMUTABLE | {dict, list}
 #: What has one of these is a file, a socket or a cursor: its items are no chunks of an answer.
 _FOREIGN = ("read", "fileno", "execute", "fetchone")
 #: Chunks that may go by before a provider is recognized.
@@ -47,7 +49,7 @@ class Keeper(Protocol):
 def source_of(value: Any) -> Source | None:
     """Return how to iterate what an origin has returned; None where it is no stream."""
     kind = type(value)
-    if kind in IMMUTABLE or kind is dict or kind is list:
+    if kind in PLAIN:
         return None
     if kind is GeneratorType or kind is AsyncGeneratorType:
         return Source(value, manager=False, asynchronous=kind is AsyncGeneratorType)

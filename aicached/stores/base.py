@@ -19,7 +19,7 @@ import msgpack
 
 from ..errors import StoreError
 
-__all__ = ["HEAD", "Head", "Puts", "Store"]
+__all__ = ["HEAD", "Head", "Puts", "Store", "lists"]
 
 _Result = TypeVar("_Result")
 _living: weakref.WeakSet[Store] = weakref.WeakSet()
@@ -29,6 +29,11 @@ _living: weakref.WeakSet[Store] = weakref.WeakSet()
 KEY = 33
 #: Bytes from the beginning of what is kept that a compare-and-set looks at and tells.
 HEAD = 32
+
+
+def lists(keys: Sequence[bytes]) -> bool:
+    """Do *keys* ask for several values, as only a listing does?"""
+    return len(keys) > 1 and keys[1][:1] == b"v"
 
 
 class Head(NamedTuple):
@@ -132,7 +137,12 @@ class Store:
         raise NotImplementedError
 
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
-        """Return what is kept under each of *keys*, in their order: one round trip where the store can."""
+        """
+        Return what is kept under each of *keys*, in their order: one round trip where the store can.
+
+        A call asks for one value, and its stamps behind it; several values at once are asked for by people who list
+        them, which is no use of theirs that a bound should count.
+        """
         return [self.get(key) for key in keys]
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
 from ..errors import StoreError, WriteRefused
 from . import redis_commands as commands
-from .base import Head, Puts, Store
+from .base import Head, Puts, Store, lists
 from .redis_bounds import Bounds
 from .redis_listener import Listener, listener_of
 from .redis_loops import Loops
@@ -64,6 +65,7 @@ class RedisStore(Store):
         if max_entries is not None or max_bytes is not None:
             self._bounds = Bounds(max_entries, max_bytes, partition, clock)
         self._news = News(self._server.connection)
+        self._told: set[commands.Script] = set()
 
     @property
     def address(self) -> str:
@@ -197,25 +199,29 @@ class RedisStore(Store):
             self._news.begin()
 
     def _touch(self, keys: Sequence[bytes]) -> bytes:
-        return b"" if self._bounds is None else self._bounds.touch(keys)
+        return b"" if self._bounds is None or lists(keys) else self._bounds.touch(keys)
 
     def _account(self, *keys: bytes) -> bytes:
         return b"" if self._bounds is None else self._bounds.account(keys)
 
     def _run(self, said: commands.Said, rides: bytes = b"") -> Any:
-        """Run a script."""
+        """Run a script: whole the first time, which the server remembers, then by its digest."""
         script, *about = said
-        try:
-            return self._ask(script.called(*about, whole=False), rides)
-        except NoScriptError:
-            return self._ask(script.called(*about, whole=True), rides)
+        if script in self._told:
+            with suppress(NoScriptError):  # it has begun anew
+                return self._ask(script.called(*about, whole=False), rides)
+        reply = self._ask(script.called(*about, whole=True), rides)
+        self._told.add(script)
+        return reply
 
     async def _arun(self, said: commands.Said, rides: bytes = b"") -> Any:
         script, *about = said
-        try:
-            return await self._aask(script.called(*about, whole=False), rides)
-        except NoScriptError:
-            return await self._aask(script.called(*about, whole=True), rides)
+        if script in self._told:
+            with suppress(NoScriptError):
+                return await self._aask(script.called(*about, whole=False), rides)
+        reply = await self._aask(script.called(*about, whole=True), rides)
+        self._told.add(script)
+        return reply
 
     def _ask(self, request: bytes, rides: bytes = b"") -> Any:
         try:

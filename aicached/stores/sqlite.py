@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .base import HEAD, KEY, Head, Puts, Store, added, last_number, place
+from .base import HEAD, KEY, Head, Puts, Store, added, last_number, lists, place
 from .sqlite_file import Run, SQLiteFile
 
 __all__ = ["SQLiteStore"]
@@ -130,12 +130,8 @@ class SQLiteStore(Store):
         if known is None or known[1] <= now:
             known = self._read(names, now)
         found = list(known[0])
-        if self._bounded:
-            for key, data in zip(names, found, strict=True):
-                if key[0] != _VALUE:  # its stamps, which always come behind
-                    break
-                if data is not None:
-                    self._note(key, now)
+        if self._bounded and names[0][0] == _VALUE and found[0] is not None and not lists(names):
+            self._note(names[0], now)
         return found
 
     def _read(self, keys: tuple[bytes, ...], now: float) -> tuple[list[Any], float]:

@@ -647,3 +647,14 @@ class TestEventLoops:
             return await asyncio.gather(*asking)
 
         assert [b"x"] * 100 == asyncio.run(work())
+
+    def test_scripts_that_the_server_has_forgotten_are_sent_again(self, store: RedisStore, client: Any) -> None:
+        async def work() -> None:
+            assert await store.aswap({value(1): b"x"}, {value(1): (b"y", None)}) is None
+
+        for _ in range(2):
+            assert store.swap({value(1): None}, {value(1): (b"x", None)}) is None
+            client.script_flush()
+            asyncio.run(work())
+            client.script_flush()
+            assert store.swap({}, {value(1): None}) is None

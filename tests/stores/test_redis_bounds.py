@@ -109,6 +109,15 @@ def test_what_was_used_stays(read, bounded):
     assert [0, 2, 3] == held(store.store, range(4))
 
 
+def test_what_is_listed_is_not_used(bounded):
+    store = bounded(max_entries=3)
+    for n in range(3):
+        store.set(value(n), b"x", None)
+    store.get_many([value(0), value(1)])
+    store.set(value(3), b"x", None)
+    assert [1, 2, 3] == held(store.store, range(4))
+
+
 def test_the_first_hit_after_a_write_is_always_noted(bounded):
     store = bounded(max_entries=3)
     for n in range(3):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .cache import Cache, configure
 from .codec.taught import register_value
 from .context import current_call, mode, sample, scope, trace
-from .decorator import ai_cached, patch
+from .decorator import ai_cached
 from .entry import Entry, EntryInfo
 from .errors import (
     AICachedError,
@@ -28,6 +28,7 @@ from .errors import (
     UnstorableValue,
 )
 from .keys.canonical import register_key
+from .patching import patch
 from .savings import Savings, calculate_savings
 from .status import CacheInfo, CacheStatus, Stats, Usage
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Protocol
 
 from . import providers
@@ -20,55 +19,22 @@ from .context import MODES, PLAIN, Ambient, Mode, process_mode
 from .counters import Ledger
 from .engine import Engine
 from .entry import Entry
-from .errors import ConfigurationError, StoreError, UnkeyableArgument
-from .flight import Flight, Landing, abandon, close, join, land
+from .errors import ConfigurationError, UnkeyableArgument
+from .flight import Landing, close, join, land
 from .keys.binding import check_names
 from .keys.keyer import Keyer, tag_keys
 from .keys.lanes import Lane
+from .look import Look
 from .policy import Policy, names_of
 from .savings import Prices
 from .status import CacheStatus, Counts
 
-__all__ = ["MISS", "Home", "Look", "Plan", "check_semantic"]
+__all__ = ["MISS", "Home", "Plan", "check_semantic"]
 
 log = logging.getLogger("aicached")
 
 #: What `Plan.peek` returns where there is no hit; None is a value.
 MISS: Any = object()
-
-
-class Look:
-    """
-    Be the look-up of one plain call: what its key is, whose flight it is aboard of, what the store said.
-
-    It is entered around the question to the store: then its flight is ended, whatever comes out of that.
-
-    Args:
-        lane, digest: of the key.
-        names, places: of the tags that are known, and of all stamps.
-    """
-
-    __slots__ = ("asked", "digest", "flight", "found", "lane", "leading", "names", "places")
-
-    def __init__(self, lane: Lane, digest: bytes, names: tuple[str, ...], places: tuple[bytes, ...]) -> None:
-        self.lane, self.digest, self.names, self.places = lane, digest, names, places
-        self.asked: tuple[bytes, ...] = ()
-        self.flight: Flight | None = None
-        self.leading = False
-        self.found: list[Any] | StoreError | None = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        if error is None:
-            return False
-        if isinstance(error, StoreError):  # the engine counts it
-            self.found = error
-            return True
-        if self.flight is not None:
-            abandon(self.flight)
-        return False
 
 
 def check_semantic(keyer: Keyer) -> None:

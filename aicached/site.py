@@ -20,7 +20,8 @@ from .counters import Tally
 from .errors import ConfigurationError
 from .keys.binding import bottom_of, check_names, colour_of
 from .keys.keyer import Keyer
-from .plan import MISS, Home, Look, Plan, check_semantic
+from .look import Look
+from .plan import MISS, Home, Plan, check_semantic
 from .playback import Opening, asteps, played, steps
 from .policy import Policy, declare
 from .runtime import ASYNCIO, BLOCKING, Outcome, drive

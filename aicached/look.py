@@ -1,0 +1,50 @@
+"""
+One plain call's look-up, before it is known whether there will be more to it than a hit.
+
+Law: whoever asks the store does so inside the look, so that its flight is ended whatever comes out of that.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from .errors import StoreError
+from .flight import Flight, abandon
+from .keys.lanes import Lane
+
+__all__ = ["Look"]
+
+
+class Look:
+    """
+    Be the look-up of one plain call: what its key is, whose flight it is aboard of, what the store said.
+
+    It is entered around the question to the store: then its flight is ended, whatever comes out of that.
+
+    Args:
+        lane, digest: of the key.
+        names, places: of the tags that are known, and of all stamps.
+    """
+
+    __slots__ = ("asked", "digest", "flight", "found", "lane", "leading", "names", "places")
+
+    def __init__(self, lane: Lane, digest: bytes, names: tuple[str, ...], places: tuple[bytes, ...]) -> None:
+        self.lane, self.digest, self.names, self.places = lane, digest, names, places
+        self.asked: tuple[bytes, ...] = ()
+        self.flight: Flight | None = None
+        self.leading = False
+        self.found: list[Any] | StoreError | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is None:
+            return False
+        if isinstance(error, StoreError):  # the engine counts it
+            self.found = error
+            return True
+        if self.flight is not None:
+            abandon(self.flight)
+        return False

@@ -31,6 +31,7 @@ _VALUE = ord("v")
 _AT_ONCE = 8  # keys per select
 _TOUCHES = 64  # last uses that are noted in one transaction
 _SWEEP_EVERY, _SWEEP_ROWS = 64, 256
+_MOVE_EVERY = 256  # writes after which the log is moved into the file, behind the writers: it takes milliseconds
 _STAMP_BYTES = 16
 _SHARES = 64  # processes that may fill a file at once without passing its bounds
 _FIRST = -(2**63)  # below the numbers of all rows
@@ -329,6 +330,9 @@ class SQLiteStore(Store):
         An index of when rows expire would find them without looking, and cost every write as much as its own page.
         """
         self._writes += 1
+        if self._writes % _MOVE_EVERY == 0:
+            with suppress(RuntimeError):  # the interpreter is shutting down: the last connection to close does it
+                _writer_thread().submit(self._file.checkpoint)
         if self._writes % _SWEEP_EVERY == 0:
             (upto,) = run(_SWEPT, (self._swept,)).fetchone()
             if upto is None:

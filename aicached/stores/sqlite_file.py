@@ -26,6 +26,8 @@ __all__ = ["Run", "SQLiteFile"]
 Run: TypeAlias = Callable[..., sqlite3.Cursor]
 
 _READ_PATIENCE = 0.05
+#: Pages of the write-ahead log at which a write itself moves them into the file, if nobody has done so behind it.
+_LONGEST_LOG = 4000
 _FORMAT = 3
 #: What is done to formats from before: the first is emptied, since it is a cache.
 _OLD = {1: "drop table if exists entry; drop table if exists total;", 2: "drop index if exists entry_gone;"}
@@ -129,6 +131,10 @@ class SQLiteFile:
         """Take in what this thread has just read; where it was opened anew, its versions are other ones."""
         if (link := self._local.link) is not None:
             link.rows.keep(keys, found, size)
+
+    def checkpoint(self) -> None:
+        """Move what was written into the file proper, as far as that holds nobody up."""
+        self.row("pragma wal_checkpoint(passive)", ())
 
     def transaction(self) -> SQLiteFile:
         """Write: all statements that are run in a ``with`` block of this, or none."""
@@ -290,4 +296,5 @@ def _prepare(connection: sqlite3.Connection, patience: float) -> None:
     elif version != _FORMAT:
         raise sqlite3.DatabaseError(f"the file has format {version}, not {_FORMAT}")
     connection.execute("pragma synchronous = normal")
+    connection.execute(f"pragma wal_autocheckpoint = {_LONGEST_LOG}")
     connection.execute(f"pragma busy_timeout = {round(patience * 1000)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -60,7 +60,7 @@ class RedisStore(Store):
         super().__init__(clock=clock)
         self._server = Server(url, timeout, options)
         self._wire = Wire(self._server.connection, timeout)
-        self._loops = Loops(self._server.line, timeout)
+        self._loops = Loops(self._server.line, self._server.failure, timeout)
         self._bounds = None
         if max_entries is not None or max_bytes is not None:
             self._bounds = Bounds(max_entries, max_bytes, partition, clock)
@@ -144,13 +144,17 @@ class RedisStore(Store):
     async def aget(self, key: bytes) -> Any:
         return await self._aask(commands.getting(key), self._touch((key,)))
 
-    async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
+    def aget_many(self, keys: Sequence[bytes]) -> Coroutine[Any, Any, list[Any]]:
+        # No coroutine of its own around that of the loop's connections: every hit would pay for it.
+        lines = self._loops.settled() if keys else None
+        return self._first(keys) if lines is None else lines.fetch(*commands.names(keys), self._touch(keys))
+
+    async def _first(self, keys: Sequence[bytes]) -> list[Any]:
+        """Read on an event loop that has no connections yet."""
         if not keys:
             return []
-        lines = self._loops.settled() or await self._loops.lines()
-        found: list[Any] | Exception = await lines.fetch(*commands.names(keys), self._touch(keys))
-        if isinstance(found, Exception):
-            raise self._server.failure(found) from found
+        lines = await self._loops.lines()
+        found: list[Any] = await lines.fetch(*commands.names(keys), self._touch(keys))
         return found
 
     async def aset(self, key: bytes, data: Any, lifetime: float | None) -> None:

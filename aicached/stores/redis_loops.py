@@ -32,8 +32,8 @@ _TOGETHER = 128  # readers whose keys travel in one command, so that a reply doe
 class Loops:
     """Lend connections to tasks, to each from its own event loop's."""
 
-    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
-        self._make, self._timeout = make, timeout
+    def __init__(self, make: Callable[[], Any], failure: Callable[[Exception], StoreError], timeout: float) -> None:
+        self._make, self._failure, self._timeout = make, failure, timeout
         self._lines: dict[asyncio.AbstractEventLoop, _Lines] = {}
 
     def begin(self) -> None:
@@ -75,7 +75,7 @@ class Loops:
             if loop.is_closed():
                 self._lines.pop(loop, None)
         here = asyncio.get_running_loop()
-        self._lines[here] = lines = _Lines(self._make, self._timeout)
+        self._lines[here] = lines = _Lines(self._make, self._failure, self._timeout)
         lines.holder = self._hold(here, lines)
         await anext(lines.holder)
         return lines
@@ -103,8 +103,8 @@ class _Lines:
     by the end of the connection.
     """
 
-    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
-        self._make, self._timeout = make, timeout
+    def __init__(self, make: Callable[[], Any], failure: Callable[[Exception], StoreError], timeout: float) -> None:
+        self._make, self._failure, self._timeout = make, failure, timeout
         self._closed = False
         self.holder: AsyncGenerator[None, None]
         self._loop = asyncio.get_running_loop()
@@ -125,16 +125,15 @@ class _Lines:
             name, others: the first, and the rest, which many ask for.
             rides: a command that travels along, whose failure is nobody's; may be empty.
 
-        Returns:
-            What was there, or the exception that came instead: raised once by each of many, it would be one object
-            with all their tracebacks.
+        Raises:
+            StoreError: an object for each caller: raised by many, one would collect all their tracebacks.
         """
         if not self._reading:
             self._reading = True
             try:
                 return await self.ask(command(MGET, name, *others), (rides,) if rides else ())
             except Exception as error:
-                return error
+                raise self._failure(error) from error
             finally:
                 self._reading = False
         reply = self._loop.create_future()
@@ -144,7 +143,10 @@ class _Lines:
             sender = self._loop.create_task(self._send())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
-        return await reply
+        found = await reply
+        if isinstance(found, Exception):
+            raise self._failure(found) from found
+        return found
 
     async def _send(self) -> None:
         waiting, self._batch = self._batch, []

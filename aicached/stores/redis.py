@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -144,16 +144,10 @@ class RedisStore(Store):
     async def aget(self, key: bytes) -> Any:
         return await self._aask(commands.getting(key), self._touch((key,)))
 
-    def aget_many(self, keys: Sequence[bytes]) -> Coroutine[Any, Any, list[Any]]:
-        # No coroutine of its own around that of the loop's connections: every hit would pay for it.
-        lines = self._loops.settled() if keys else None
-        return self._first(keys) if lines is None else lines.fetch(*commands.names(keys), self._touch(keys))
-
-    async def _first(self, keys: Sequence[bytes]) -> list[Any]:
-        """Read on an event loop that has no connections yet."""
+    async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
         if not keys:
             return []
-        lines = await self._loops.lines()
+        lines = self._loops.settled() or await self._loops.lines()
         found: list[Any] = await lines.fetch(*commands.names(keys), self._touch(keys))
         return found
 

@@ -28,7 +28,7 @@ test: $(VENV)/with-dev
 	@$(BIN)/pytest $(TOGETHER)
 
 test-all: $(VENV)/with-dev
-	@$(BIN)/pytest $(TOGETHER) -m 'slow or not slow'
+	@$(BIN)/pytest $(TOGETHER) -m 'slow or not slow' -o faulthandler_timeout=1800
 
 bench: $(VENV)/with-dev
 	@$(BIN)/python benchmarks/hits.py

@@ -8,7 +8,7 @@ from typing import Any
 
 import cachetools
 import diskcache
-from measure import Bench, afresh, answer, chat, json_key
+from measure import Bench, afresh, answer, by_cashews, chat, json_key
 
 from aicached import Cache, ai_cached
 
@@ -44,6 +44,12 @@ def by_hand_async(get: Callable[[str], Any], put: Callable[[str, Any], Any]) -> 
         return found
 
     return call
+
+
+def by_aiocache() -> Callable[..., Any]:
+    import aiocache
+
+    return aiocache.cached(ttl=86400, key_builder=lambda _, **chat: json_key(chat))(aask)  # type: ignore[no-any-return]
 
 
 class Hits(Bench):
@@ -96,6 +102,8 @@ class Hits(Bench):
             {
                 "aicached": ai_cached(aask, cache=cache, ttl="1d"),
                 "cachetools + json/sha256 (shares the object)": by_hand_async(get, put),
+                "aiocache + json/sha256 (shares the object)": by_aiocache(),
+                "cashews": by_cashews(aask, "mem://")[1],
             },
         )
 

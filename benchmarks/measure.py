@@ -52,6 +52,20 @@ def json_key(chat: Chat) -> str:
     return hashlib.sha256(json.dumps(chat, sort_keys=True).encode()).hexdigest()
 
 
+def by_cashews(origin: Callable[..., Any], url: str, **options: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return a cache of cashews, and an async function decorated by it."""
+    import cashews
+
+    cache = cashews.Cache()
+    cache.setup(url, **options)
+
+    @cache(ttl=86400, key="chat:{model}:{messages:hash}:{temperature}")
+    async def call(model: str, messages: list[dict[str, str]], temperature: float) -> Any:
+        return await origin(model, messages, temperature)
+
+    return cache, call
+
+
 class Bench:
     """A run of comparisons."""
 

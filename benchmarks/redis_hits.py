@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import redis
 import redis.asyncio
-from measure import Bench, Chat, afresh, answer, chat, json_key, one_cpu
+from measure import Bench, Chat, afresh, answer, by_cashews, chat, json_key, one_cpu
 
 from aicached import Cache, ai_cached
 from tests.servers import RedisServer
@@ -62,19 +62,6 @@ def by_dogpile(url: str) -> Callable[..., Any]:
     return lambda **chat: region.get_or_create("dogpile " + json_key(chat), lambda: ask(**chat))
 
 
-def by_cashews(url: str, **options: Any) -> tuple[Any, Callable[..., Any]]:
-    import cashews
-
-    cache = cashews.Cache()
-    cache.setup(url, **options)
-
-    @cache(ttl=DAY, key="chat:{model}:{messages:hash}:{temperature}")
-    async def call(model: str, messages: list[dict[str, str]], temperature: float) -> Any:
-        return await aask(model, messages, temperature)
-
-    return cache, call
-
-
 class RedisHits(Bench):
     """Comparisons on one server."""
 
@@ -119,7 +106,7 @@ def async_rows(bench: RedisHits, url: str) -> None:
     theirs, beside = dict[str, Any](), dict[str, Any]()
     if find_spec("cashews"):
         for found, name, options in ((theirs, "cashews", {}), (beside, "cashews, client side", {"client_side": True})):
-            made, found[name] = by_cashews(url, **options)
+            made, found[name] = by_cashews(aask, url, **options)
             closing.append(made.close)
     ours, hand = ai_cached(aask, cache=cache, ttl="1d"), by_hand_async(client)
     contenders = {"aicached": ours, **theirs, "redis.asyncio GET, by hand": hand}

@@ -135,12 +135,15 @@ def _not_plain(*_: Any) -> Any:
 
 def holds_objects(payload: bytes) -> bool:
     """Will decoding *payload* make objects of some class?"""
+    if payload[:1] not in _EXTENDED:
+        return False
     at = _TYPE_AT.get(payload[0]) if len(payload) > 5 else None
     return at is not None and payload[at] in (_OBJECTS, _VALIDATED)
 
 
 #: First byte of an extension type in msgpack -> where its code stands.
 _TYPE_AT = {0xC7: 2, 0xC8: 3, 0xC9: 5}
+_EXTENDED = frozenset(bytes((first,)) for first in _TYPE_AT)
 
 
 class _Encoder:

@@ -72,6 +72,7 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
         if leading:
             flight.loop = rt.loop()
             return await _lead(rt, call, flight, steps)
+        call.found = None  # it may be invalidated during this wait
         while (landing := await rt.wait(flight, patience(call))) is None:
             if deputize(flight, rt.monotonic(), patience(call)):
                 return await _stand_in(call, flight, steps)

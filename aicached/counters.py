@@ -135,7 +135,11 @@ class Ledger:
             self._send()
             for latest in list(self._latest.values()):
                 if (new := latest.taken()) is not None:
-                    self.store.append(*new)
+                    try:
+                        self.store.append(*new)
+                    except StoreError:
+                        latest.put_back(new)
+                        raise
 
     async def aflush(self) -> None:
         """Twin of `flush`, in a thread where the store may wait."""

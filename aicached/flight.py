@@ -93,8 +93,8 @@ class Flight:
     #: It has landed with a stream that is still being received: who comes joins that.
     streaming = False
     aboard = 1
-    #: Who is woken when it lands; flights that somebody waits for who leads this one.
-    wakes: tuple[Callable[[], None], ...] = ()
+    #: Who is woken when it lands; None: nobody has asked for that. Flights that somebody waits for who leads this one.
+    wakes: list[Callable[[], None]] | None = None
     waits_for: tuple[Flight, ...] = ()
     deputy_at: float | None = None
     loop: Any = None
@@ -197,7 +197,9 @@ def board(flight: Flight, wake: Callable[[], None]) -> bool:
     with _lock:
         if flight.landing is not None:
             return False
-        flight.wakes += (wake,)
+        if flight.wakes is None:
+            flight.wakes = []
+        flight.wakes.append(wake)
         return True
 
 
@@ -236,7 +238,7 @@ def land(flight: Flight, landing: Landing) -> None:
         )
         if not flight.streaming:
             _remove(flight)
-        wakes, flight.wakes = flight.wakes, ()
+        wakes, flight.wakes = flight.wakes or (), None
     for wake in wakes:
         wake()
 

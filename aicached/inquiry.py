@@ -51,10 +51,13 @@ async def _recent(engine: Engine, rt: Runtime, call: Call) -> dict[bytes, Entry 
     """Return the call's own entry and those of the function's last commits, None where they are gone."""
     latest = call.facts.latest
     if (new := latest.taken()) is not None:
-        await rt.ask(engine.store, "append", *new)
+        try:
+            await rt.ask(engine.store, "append", *new)
+        except StoreError:  # one that takes no writes can be read all the same
+            latest.put_back(new)
     _, last, _ = await rt.ask(engine.store, "read", latest.log, 0, 0)
     _, _, records = await rt.ask(engine.store, "read", latest.log, max(0, last - KEPT), KEPT)
-    listed = keys_in(records)
+    listed = keys_in([*records, *([new[1]] if new is not None else [])])
     others = [key for key in listed if key[:1] == b"v" and key != call.key]
     own, *found = await rt.ask(engine.store, "get_many", [call.key, *others])
     recent = {key: engine.opened(data, key[1:]) for key, data in zip(others, found, strict=True)}

@@ -38,6 +38,12 @@ class Latest:
         #: Takes in the key of a value that was stored.
         self.add: Callable[[bytes], None] = self._keys.append
 
+    def put_back(self, taken: tuple[Any, ...]) -> None:
+        """Keep what `taken` gave and the store did not take, as far as there is room beside what has come since."""
+        for key in keys_in([taken[1]]):  # the newest first
+            if len(self._keys) < KEPT:
+                self._keys.appendleft(key)
+
     def taken(self) -> tuple[Any, ...] | None:
         """Take out what is to be appended to the log, as arguments of `Store.append`; None where nothing is new."""
         keys: list[bytes] = []

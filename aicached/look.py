@@ -45,6 +45,6 @@ class Look:
         if isinstance(error, StoreError):  # the engine counts it
             self.found = error
             return True
-        if self.flight is not None:
+        if self.flight is not None and self.leading:
             abandon(self.flight)
         return False

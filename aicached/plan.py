@@ -297,12 +297,20 @@ class Plan:
                 return value
         return look or Look(lane, digest, *tagged)
 
-    def board(self, look: Look) -> bool:
-        """Share a look-up with all who want the same; tell whether it is for this caller to ask the store."""
+    def board(self, look: Look, loop: Any = None) -> bool:
+        """
+        Share a look-up with all who want the same; tell whether it is for this caller to ask the store.
+
+        Args:
+            loop: the event loop that the caller lives in, if any.
+        """
         engine, digest, places = self.engine, look.digest, look.places
         look.asked = engine.asked(digest, places, self.keyer.epoch)
-        look.flight, look.leading = join((engine.address, digest), places)
-        return look.leading and look.flight is not None
+        look.flight, look.leading = flight, leading = join((engine.address, digest), places)
+        if flight is None or not leading:
+            return False
+        flight.loop = loop
+        return True
 
     def judge(self, look: Look, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value in what the store gave, and end the look-up with it; `MISS` sends the call the long way."""

@@ -57,6 +57,7 @@ class AsyncRecording(Recording):
 
     def _look_round(self) -> None:
         with self.lock:
+            self.led = True
             empty = not self.marks and self.state == RUNNING and self.until is None
             if empty:
                 self.state = LEFT

@@ -113,6 +113,8 @@ class Recording:
         self.until: float | None = None
         #: Its first chunk is there: what fails from now on fails in a consumer's hands.
         self.begun = False
+        #: Who began has had his seat, or will not come: until then nobody else's leaving ends it.
+        self.led = False
 
     # Who is there ------------------------------------------------------------------------------------------------
 
@@ -123,6 +125,7 @@ class Recording:
             if self.state == LEFT or self.tape.low or (self.tape.why is not None and not first):
                 return None
             self.marks.append(mark)
+            self.led = self.led or first
         self._settle()
         return Seat(self, mark, first=first)
 
@@ -146,7 +149,7 @@ class Recording:
         while self.notes:
             mark = self.notes.popleft()
             self.marks = [each for each in self.marks if each is not mark]
-        if self.marks or not before or self.state != RUNNING:
+        if self.marks or not before or not self.led or self.state != RUNNING:
             return False
         if self.patience and self.tape.why is None:
             if self.until is None:

@@ -201,11 +201,12 @@ def _looked(
     plan: Plan, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     """Answer a plain call of a sync function that has found nothing in place."""
-    if plan.waits and plan.board(look):
+    if plan.waits:
         with look:
-            look.found = plan.engine.store.get_many(look.asked)
-            if (value := plan.judge(look, args, kwargs)) is not MISS:
-                return value
+            if plan.board(look):
+                look.found = plan.engine.store.get_many(look.asked)
+                if (value := plan.judge(look, args, kwargs)) is not MISS:
+                    return value
     return given(drive(plan.engine.fetch(BLOCKING, plan.missed(look, wrapped, instance, args, kwargs))))
 
 
@@ -213,12 +214,13 @@ async def _alooked(
     plan: Plan, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     """Twin of `_looked`: a hit makes no coroutine but the store's."""
-    if plan.waits and plan.board(look):
-        look.flight.loop = asyncio.get_running_loop()  # type: ignore[union-attr]
+    look.found = None  # what was found when the function was called; this may be long ago
+    if plan.waits:
         with look:
-            look.found = await plan.engine.store.aget_many(look.asked)
-            if (value := plan.judge(look, args, kwargs)) is not MISS:
-                return value
+            if plan.board(look, asyncio.get_running_loop()):
+                look.found = await plan.engine.store.aget_many(look.asked)
+                if (value := plan.judge(look, args, kwargs)) is not MISS:
+                    return value
     return given(await plan.engine.fetch(ASYNCIO, plan.missed(look, wrapped, instance, args, kwargs)))
 
 

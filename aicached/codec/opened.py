@@ -13,10 +13,10 @@ from .envelope import Codec
 
 __all__ = ["Opened"]
 
-#: Bytes of blobs that one cache remembers; an entry takes about as much again.
-LIMIT = 8 * 2**20
-#: Blobs above this are opened each time: few calls would fill the memo.
-LARGE = 2**16
+#: Bytes of blobs and of entries that one cache remembers.
+LIMIT = 16 * 2**20
+#: What takes more than this is opened each time: a few would fill the memo.
+LARGE = 2**17
 
 
 class Opened:
@@ -38,6 +38,7 @@ class Opened:
         if kept is not None and kept[0] == blob:
             return kept[1]
         entry = self._codec.open(blob, digest)
-        if entry is not None and len(blob) < LARGE:
-            self._memo.keep(self._known, digest, (blob, entry), len(blob))
+        # What was compressed may be a hundred times as large when it is opened.
+        if entry is not None and (size := len(blob) + len(entry)) < LARGE:
+            self._memo.keep(self._known, digest, (blob, entry), size)
         return entry

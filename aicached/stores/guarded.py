@@ -106,14 +106,16 @@ class GuardedStore(Store):
 
     # By hand, as every hit takes this way.
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
+        owed = self.owed.debts and tuple(self.owed.debts)
         with self._enter():
             found = self.store.get_many(keys)
-        return self.owed.hide(keys, found) if self.owed.debts else found
+        return self.owed.hide(keys, found, owed) if owed or self.owed.debts else found
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
+        owed = self.owed.debts and tuple(self.owed.debts)
         with self._enter():
             found = await self.store.aget_many(keys)
-        return self.owed.hide(keys, found) if self.owed.debts else found
+        return self.owed.hide(keys, found, owed) if owed or self.owed.debts else found
 
     # One that expects nothing is an order, such as to forget.
     def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -70,9 +70,14 @@ class Owed:
                     courier.start()
                     self._courier = courier
 
-    def hide(self, keys: Sequence[bytes], found: list[Any]) -> list[Any]:
-        """Return what was found without what was invalidated."""
-        return [None if key in self.debts else data for key, data in zip(keys, found, strict=True)]
+    def hide(self, keys: Sequence[bytes], found: list[Any], before: Collection[bytes]) -> list[Any]:
+        """
+        Return what was found without what was invalidated.
+
+        Args:
+            before: what was owed when the store was asked: it may have been paid since, but after the reading.
+        """
+        return [None if key in self.debts or key in before else data for key, data in zip(keys, found, strict=True)]
 
     def deliver(self) -> None:
         """Pay everything, or raise the first `StoreError`."""

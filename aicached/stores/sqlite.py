@@ -33,7 +33,7 @@ _TOUCHES = 64  # last uses that are noted in one transaction
 _SWEEP_EVERY, _SWEEP_ROWS = 64, 256
 _MOVE_EVERY = 256  # writes after which the log is moved into the file, behind the writers: it takes milliseconds
 _STAMP_BYTES = 16
-_SHARES = 64  # processes that may fill a file at once without passing its bounds
+_SHARES = 2048  # a hundred processes that fill a file at once pass its bounds by 5 % at most
 _FIRST = -(2**63)  # below the numbers of all rows
 
 _UPSERT = """insert into entry values(?, ?, ?, ?, ?, ?, ?) on conflict(id) do update set key = excluded.key,
@@ -111,6 +111,7 @@ class SQLiteStore(Store):
         self._noted: dict[bytes, float] = {}  # when a last use was noted
         self._moment = 0.0
         self._room = 0.0, 0.0  # entries and bytes that may be added before the totals are read again
+        self._looked = 0.0  # when the totals were read
         self._writes = 0
         self._swept = random.randrange(_FIRST, -_FIRST)  # number of the last row that was looked at
         _stores.add(self)
@@ -296,9 +297,11 @@ class SQLiteStore(Store):
                 run(_TOUCH, (used, number, used))
 
     def _shrink(self, run: Run, added: int) -> None:
+        now = self.clock()
         self._room = self._room[0] - 1, self._room[1] - added
-        if min(self._room) >= 0:
+        if min(self._room) >= 0 and 0 <= now - self._looked < 1:  # later, others may have filled what was left
             return
+        self._looked = now
         entries, size = run(_TOTAL, (self._part,)).fetchone() or (0, 0)
         self._room = self._share(self.max_entries, entries), self._share(self.max_bytes, size)
         if not self._crowded(entries, size):

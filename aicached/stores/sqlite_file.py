@@ -125,7 +125,8 @@ class SQLiteFile:
         if link is None or not link.rows.expects(keys):
             return None
         (version,) = self.row("pragma data_version", ())
-        return link.rows.find(keys, version)
+        # Closed meanwhile, it was opened anew, and versions are each connection's own: two may look the same.
+        return link.rows.find(keys, version) if self._local.link is link else None
 
     def keep(self, keys: tuple[bytes, ...], found: Any, size: int) -> None:
         """Take in what this thread has just read; where it was opened anew, its versions are other ones."""

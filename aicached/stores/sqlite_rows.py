@@ -14,6 +14,8 @@ __all__ = ["Rows"]
 #: Bytes that one connection keeps.
 _LIMIT = 4 * 2**20
 _ASKED = 1000
+#: Bytes that a key takes, with its place in the dict and in a list.
+_EACH = 200
 
 Keys = tuple[bytes, ...]
 
@@ -60,6 +62,7 @@ class Rows:
         if keys is not self._wanted:
             return
         self._wanted = None
+        size += _EACH * len(keys)
         self._size += size
         if self._size > _LIMIT:
             self._known.clear()

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicached import Cache, Usage, ai_cached
-from aicached.codec.envelope import Codec
+from aicached.codec.envelope import Codec, new_version
+from aicached.codec.opened import LIMIT, Opened
 from aicached.entry import Entry, Meta
 from aicached.stores.memory import MemoryStore
 from aicached.testing import ScriptedModel
@@ -149,3 +150,31 @@ def test_damage_in_the_store_is_a_miss_and_an_error_that_counts(colour, run, cha
     assert "two" == run(ask("hi"))
     assert 2 == model.calls
     assert 1 == ask.cache_info().errors
+
+
+def test_what_was_opened_counts_as_large_as_it_is_when_opened():
+    codec = Codec()
+    opened, made = Opened(codec), []
+    for number in range(400):
+        entry = Entry(new_version(), 0.0, None, (0.0, 0.0), "value", Meta("f", [], b""), b"%d" % number * 40_000)
+        digest = number.to_bytes(32, "big")
+        made.append((codec.seal(entry, digest), digest))
+    assert max(len(blob) for blob, _ in made) < 10_000, "they compress well"
+    for _ in range(2):
+        for blob, digest in made:
+            assert opened.open(blob, digest) is not None
+    assert sum(len(entry) for _, entry in opened._known.values()) <= LIMIT
+
+
+def test_what_was_opened_is_told_from_what_looks_like_it():
+    codec = Codec()
+    opened, digest = Opened(codec), bytes(32)
+    first, second = (
+        codec.seal(Entry(bytes(16), 0.0, None, (0.0, 0.0), "value", Meta("f", [], b""), payload), digest)
+        for payload in (b"one", b"two")
+    )
+    for _ in range(2):
+        assert b"one" == opened.open(first, digest).payload
+        assert b"two" == opened.open(second, digest).payload
+        assert opened.open(first[:-1] + b"?", digest) is None
+        assert opened.open(first, bytes(31) + b"?") is None

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aicached import Cache, ai_cached, flight, mode, trace
+from aicached.plan import Plan
 from aicached.testing import ScriptedModel
 
 CALLERS = 20
@@ -396,3 +397,22 @@ def test_who_may_not_store_keeps_nobodys_answer_from_being_stored(cache, colour)
     reader = ask.cache_with(mode="read_only")
     assert ["a", "a"] == together(lambda first: reader("hi") if first else ask("hi"), (True,), (False,), colour=colour)
     assert 1 == ask.cache_info().stored
+
+
+def test_who_is_interrupted_before_he_asks_holds_nobody_up(redis_url, monkeypatch):
+    with Cache(redis_url) as cache:
+        model = ScriptedModel("one")
+        ask = ai_cached(model.function("sync"), cache=cache)
+        board = Plan.board
+
+        def interrupted(*about):
+            board(*about)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Plan, "board", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask("hi")
+        monkeypatch.setattr(Plan, "board", board)
+        started = time.monotonic()
+        assert "one" == ask("hi")
+        assert time.monotonic() - started < 20  # and not the whole patience of a minute

@@ -222,3 +222,15 @@ def test_a_minute_of_chaos(far, request):
     until(lambda: not cache.engine.store.owed.debts, 10)
     cache.close()
     until(lambda: threading.active_count() <= threads + 1, 10)
+
+
+def test_a_full_server_still_explains(own_redis, client, colour, run):
+    cache = Cache(own_redis.url)
+    ask = echoing(cache, colour)
+    run(ask("hi"))
+    run(ask.cache_explain("hi"))
+    run(ask("ho"))
+    client.config_set("maxmemory", 1)
+    assert "differs from" in str(run(ask.cache_explain("there")))
+    client.config_set("maxmemory", 0)
+    run(cache.aclose()) if colour == "async" else cache.close()

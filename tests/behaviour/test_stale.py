@@ -427,3 +427,17 @@ def test_a_refresh_that_takes_too_long_does_not_keep_the_program(tmp_path, redis
         # Its lease was given back: the next one refreshes.
         assert first == run_script(EXIT.format(url=url, seconds=0.1, patience=30))
         assert first != run_script(EXIT.format(url=url, seconds=0.1, patience=30))
+
+
+@pytest.mark.parametrize("forget", ["cache_invalidate", "cache_clear"])
+def test_a_coroutine_made_before_an_invalidation_serves_nothing_from_before(any_cache, clock, forget):
+    async def scenario():
+        model = ScriptedModel("old", "new", "newer")
+        ask = ai_cached(model.function("async"), cache=any_cache, ttl=1, stale_while_revalidate="1h")
+        assert "old" == await ask("hi")
+        clock.advance(2)
+        made = ask("hi")
+        await (ask.cache_invalidate("hi") if forget == "cache_invalidate" else ask.cache_clear())
+        assert "new" == await made
+
+    asyncio.run(scenario())

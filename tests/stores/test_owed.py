@@ -181,3 +181,30 @@ def test_a_process_that_ends_delivers_what_it_owes(own_redis: RedisServer):
     assert (0, "") == (done.returncode, done.stdout + done.stderr)
     with redis.Redis.from_url(own_redis.url) as client:
         assert [] == client.keys("ac1:v:*")
+
+
+def test_what_is_delivered_while_somebody_reads_is_hidden_from_him(colour, run):
+    class Slow(MemoryStore):
+        """Have *meanwhile* run when it has read, and before the reader has what was read."""
+
+        down, meanwhile = False, staticmethod(lambda: None)
+
+        def get_many(self, keys):
+            found = super().get_many(keys)
+            self.meanwhile()
+            return found
+
+        def delete(self, key):
+            if self.down:
+                raise StoreUnavailable("down")
+            super().delete(key)
+
+    store, key = Slow(), b"v" + bytes(32)
+    guarded = GuardedStore(store)
+    guarded.set(key, b"x", None)
+    store.down = True
+    with pytest.raises(StoreUnavailable):
+        guarded.delete(key)
+    store.down, store.meanwhile = False, guarded.owed.deliver
+    assert [None] == run(guarded.get_many([key]) if colour == "sync" else guarded.aget_many([key]))
+    assert not guarded.owed.debts

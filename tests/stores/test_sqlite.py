@@ -286,6 +286,72 @@ class TestBounds:
         assert [] == kept(store, range(100))
         assert list(range(100, 400)) == kept(store, range(100, 400))
 
+    def test_many_who_fill_a_file_at_once_stay_within_its_bound(self, path: Path, clock: FakeClock) -> None:
+        stores = [SQLiteStore(path, max_entries=800, clock=clock) for _ in range(8)]
+        names = iter(range(10_000))
+        for store in (*stores, *[stores[0]] * 800, *stores[1:] * 12):
+            store.set(value(next(names)), b"x", None)
+        assert 800 <= len(stores[0].keys()) <= 840
+        for store in stores:
+            store.close()
+
+
+class TestWhatWasReadBefore:
+    """It is given again while nobody has committed since, and no longer."""
+
+    @pytest.fixture
+    def warm(self, path: Path) -> Iterator[SQLiteStore]:
+        store = SQLiteStore(path)
+        store.set(value(1), b"x", None)
+        for _ in range(3):
+            assert b"x" == store.get(value(1))
+        yield store
+        store.close()
+
+    def test_another_connection_commits(self, warm: SQLiteStore) -> None:
+        other = SQLiteStore(warm.path)
+        other.set(value(1), b"y", None)
+        assert [b"y"] * 3 == [warm.get(value(1)) for _ in range(3)]
+        other.close()
+
+    def test_its_own_writer_commits(self, warm: SQLiteStore) -> None:
+        warm.delete(value(1))
+        assert [None] * 3 == [warm.get(value(1)) for _ in range(3)]
+
+    def test_its_connection_is_closed_by_another_thread_and_another_commits(self, warm: SQLiteStore) -> None:
+        closing = threading.Thread(target=warm.close)
+        closing.start()
+        closing.join()
+        other = SQLiteStore(warm.path)
+        other.delete(value(1))
+        assert [None] * 3 == [warm.get(value(1)) for _ in range(3)]
+        other.close()
+
+    def test_a_child_commits(self, warm: SQLiteStore) -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                warm.delete(value(1))
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert [None] * 3 == [warm.get(value(1)) for _ in range(3)]
+
+    def test_it_expires(self, path: Path) -> None:
+        clock = FakeClock()
+        store = SQLiteStore(path, clock=clock)
+        store.set(value(1), b"x", 10)
+        assert [b"x"] * 3 == [store.get(value(1)) for _ in range(3)]
+        clock.advance(10)
+        assert [None] * 3 == [store.get(value(1)) for _ in range(3)]
+        store.close()
+
+    def test_what_is_not_there_takes_no_room_without_bound(self, warm: SQLiteStore) -> None:
+        for name in range(50_000):
+            for _ in range(2):
+                warm.get(value(name))
+        assert len(warm._file._local.link.rows._known) < 25_000  # type: ignore[union-attr]
+
 
 class TestTrouble:
     def test_a_read_that_cannot_have_the_file_gives_up_soon(self, path: Path) -> None:

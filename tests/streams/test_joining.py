@@ -582,3 +582,44 @@ def test_a_hundred_thousand_chunks_take_space_for_their_bytes(reader):
     held, left = reader.play(scenario)
     assert held < 10 * 90_000 * len("word 00000")
     assert left < 300_000
+
+
+def test_who_joins_and_leaves_at_once_takes_nothing_from_the_first(cache):
+    async def source():
+        await asyncio.sleep(0.05)
+        for number in range(5):
+            yield number
+
+    async def scenario():
+        ask = ai_cached(source, cache=cache)
+        opened = ai_cached(_opening(source), cache=cache)
+
+        async def all_of(stream):
+            return [chunk async for chunk in stream]
+
+        async def one_of(stream):
+            found = await anext(stream)
+            await stream.aclose()
+            return found
+
+        first = asyncio.ensure_future(all_of(ask()))
+        await asyncio.sleep(0.01)
+        assert 0 == await one_of(ask())
+        assert list(range(5)) == await first
+
+        async def opened_first():
+            return await all_of(await opened())
+
+        first = asyncio.ensure_future(opened_first())
+        await asyncio.sleep(0.01)
+        await opened()
+        assert list(range(5)) == await first
+
+    asyncio.run(scenario())
+
+
+def _opening(source):
+    async def create():
+        return source()
+
+    return create

@@ -327,7 +327,7 @@ class Damaging(MemoryStore):
     def get_many(self, keys):
         found = super().get_many(keys)
         return [
-            data and data[:30] + b"?" + data[31:] if key[:1] == b"v" else data
+            data and data[:30] + bytes((data[30] ^ 1,)) + data[31:] if key[:1] == b"v" else data
             for key, data in zip(keys, found, strict=True)
         ]
 

@@ -49,7 +49,7 @@ class Shelf:
     def __init__(self, store: Store, codec: Codec, near: Store | None = None) -> None:
         self.store = store
         self.codec = codec
-        self._memo = Opened(codec)
+        self._remembered = Opened(codec).open
         self.near = near
         self.address = store.address
         #: What may be asked in place are copies: the store has to be waited for.
@@ -87,7 +87,7 @@ class Shelf:
 
     def plain_hit(self, data: Any, stamps: list[Any], digest: bytes, rules: bytes) -> Entry | None:
         """Return the fresh entry in what a store gave for a key and its stamps; None sends the call the long way."""
-        entry = self._again(data, digest)
+        entry = data if type(data) is Entry else self._again(data, digest)
         if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
         return entry
@@ -151,7 +151,7 @@ class Shelf:
 
     def _again(self, data: Any, digest: bytes) -> Entry | None:
         """Do as `opened`, for a call: the next one is likely to want the same."""
-        return data if data is None or type(data) is Entry else self._memo.open(data, digest)
+        return data if data is None or type(data) is Entry else self._remembered(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""

@@ -124,9 +124,12 @@ class SQLiteFile:
         link = self._local.link
         if link is None or not link.rows.expects(keys):
             return None
-        (version,) = self.row("pragma data_version", ())
-        # Closed meanwhile, it was opened anew, and versions are each connection's own: two may look the same.
-        return link.rows.find(keys, version) if self._local.link is link else None
+        try:
+            with link.lock:
+                (version,) = link.run("pragma data_version").fetchone()
+        except sqlite3.Error:  # it was closed meanwhile; reading opens another one, whose versions are its own
+            return None
+        return link.rows.find(keys, version)
 
     def keep(self, keys: tuple[bytes, ...], found: Any, size: int) -> None:
         """Take in what this thread has just read; where it was opened anew, its versions are other ones."""

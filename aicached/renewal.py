@@ -60,8 +60,10 @@ class Renewals:
 
     def finish(self) -> None:
         """Give up every lease, at the end of the process: what still computes will not come to its end."""
+        # Not by way of the queue: the thread might take it from there, and is stopped before it has done anything.
         for lease in list(self._held.values()):
-            self.give_up(lease)
+            self.drop(lease)
+            _release(lease)
         with suppress(Empty):
             while True:
                 _release(self._given_up.get_nowait())

@@ -13,6 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
+def _usage(authority: bool) -> x509.KeyUsage:
+    """Say what a key may do; from Python 3.13 on an authority's has to."""
+    signs = {"key_cert_sign": authority, "crl_sign": authority, "digital_signature": not authority}
+    rest = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    return x509.KeyUsage(**signs, **dict.fromkeys((*rest, "encipher_only", "decipher_only"), False))
+
+
 class Authority:
     """Sign certificates, and keep them in a *folder*: `authority.pem`, `<name>.pem`, `<name>.key`."""
 
@@ -51,6 +58,7 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(_usage(authority), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )

@@ -116,9 +116,11 @@ class RedisStore(Store):
 
     def stamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = self.get_many(keys)
-        for key, stamp in zip(keys, found, strict=True):
-            if stamp is None:
-                self._ask(commands.minting(key))
+        for place, key in enumerate(keys):
+            if found[place] is None:
+                made = os.urandom(commands.STAMP)
+                # None: somebody else was quicker, and his stands.
+                found[place] = made if self._ask(commands.minting(key, made)) is not None else None
         return self._minted(found if None not in found else self.get_many(keys))
 
     def note(self, key: bytes) -> None:
@@ -174,9 +176,10 @@ class RedisStore(Store):
 
     async def astamps(self, keys: Sequence[bytes]) -> list[bytes]:
         found = await self.aget_many(keys)
-        for key, stamp in zip(keys, found, strict=True):
-            if stamp is None:
-                await self._aask(commands.minting(key))
+        for place, key in enumerate(keys):
+            if found[place] is None:
+                made = os.urandom(commands.STAMP)
+                found[place] = made if await self._aask(commands.minting(key, made)) is not None else None
         return self._minted(found if None not in found else await self.aget_many(keys))
 
     async def arenew(self, key: bytes) -> None:

@@ -6,7 +6,6 @@ Law: an operation is one command, and none does harm when it is sent twice. A sc
 
 from __future__ import annotations
 
-import os
 import re
 from binascii import hexlify
 from collections.abc import Mapping, Sequence
@@ -110,8 +109,8 @@ def keeping(key: bytes, data: bytes, lifetime: float | None) -> bytes:
     return packed(b"SET", _name(key), data, b"PX", _milliseconds(lifetime))
 
 
-def minting(key: bytes) -> bytes:
-    return packed(b"SET", _name(key), os.urandom(STAMP), b"NX")
+def minting(key: bytes, stamp: bytes) -> bytes:
+    return packed(b"SET", _name(key), stamp, b"NX")
 
 
 def swapping(expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes) -> Said:

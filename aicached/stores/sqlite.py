@@ -207,7 +207,7 @@ class SQLiteStore(Store):
         if used is not None and self._bounded:
             self._noted.pop(key, None)
             self._shrink(run, len(data))
-        self._sweep(run, now)
+        self._tidy(run, now)
 
     def delete(self, key: bytes) -> None:
         with self._file.transaction() as run:
@@ -326,23 +326,27 @@ class SQLiteStore(Store):
             self.max_bytes is not None and size > self.max_bytes
         )
 
+    def _tidy(self, run: Run, now: float) -> None:
+        """Do, now and then, what keeps the file small and its log short."""
+        self._writes += 1
+        if self._writes % _MOVE_EVERY == 0:
+            with suppress(RuntimeError):  # the interpreter is shutting down: the last connection to close does it
+                _writer_thread().submit(self._file.checkpoint)
+        if self._writes % _SWEEP_EVERY == 0:
+            self._sweep(run, now)
+
     def _sweep(self, run: Run, now: float) -> None:
         """
         Delete what has expired of the next few rows.
 
         An index of when rows expire would find them without looking, and cost every write as much as its own page.
         """
-        self._writes += 1
-        if self._writes % _MOVE_EVERY == 0:
-            with suppress(RuntimeError):  # the interpreter is shutting down: the last connection to close does it
-                _writer_thread().submit(self._file.checkpoint)
-        if self._writes % _SWEEP_EVERY == 0:
-            (upto,) = run(_SWEPT, (self._swept,)).fetchone()
-            if upto is None:
-                self._swept = _FIRST
-            else:
-                run(_SWEEP, (self._swept, upto, now))
-                self._swept = upto
+        (upto,) = run(_SWEPT, (self._swept,)).fetchone()
+        if upto is None:
+            self._swept = _FIRST
+        else:
+            run(_SWEEP, (self._swept, upto, now))
+            self._swept = upto
 
 
 @atexit.register

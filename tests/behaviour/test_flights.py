@@ -416,3 +416,41 @@ def test_who_is_interrupted_before_he_asks_holds_nobody_up(redis_url, monkeypatc
         started = time.monotonic()
         assert "one" == ask("hi")
         assert time.monotonic() - started < 20  # and not the whole patience of a minute
+
+
+def test_who_leads_after_a_wait_looks_again(tmp_path):
+    calls, entered, leave, answers = [], threading.Event(), threading.Event(), []
+
+    def origin(prompt):
+        calls.append(prompt)
+        if calls == ["warm", "hi"]:
+            entered.set()
+            assert leave.wait(10)
+            raise KeyboardInterrupt
+        return prompt
+
+    with Cache(f"sqlite:///{tmp_path}/a.db", timeout=5) as cache:
+        ask = ai_cached(origin, cache=cache)
+        ask("warm")
+
+        def call():
+            try:
+                answers.append(ask("hi"))
+            except KeyboardInterrupt:
+                answers.append("interrupted")
+
+        leader, waiter = threading.Thread(target=call), threading.Thread(target=call)
+        leader.start()
+        assert entered.wait(10)
+        (flown,) = flight._table.values()
+        waiter.start()
+        until = time.monotonic() + 10
+        while flown.aboard < 2 and time.monotonic() < until:
+            time.sleep(0.001)
+        ask.cache_clear()
+        leave.set()
+        leader.join()
+        waiter.join()
+        assert ["hi", "interrupted"] == sorted(answers)
+        assert "hi" == ask("hi")
+        assert ["warm", "hi", "hi"] == calls, "what was stored after the clearing is no answer from before it"

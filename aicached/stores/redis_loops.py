@@ -8,10 +8,8 @@ closes it when it ends.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import redis
@@ -22,10 +20,9 @@ from .redis_wire import command, demoted
 
 __all__ = ["Loops"]
 
-# asyncio's own swallows cancellations before 3.11.3; redis-py depends on the other one there.
-_time_limit: Any = (asyncio if sys.version_info >= (3, 11, 3) else import_module("async_timeout")).timeout
-
 _LINES = 16  # connections of one event loop
+_SWEEPS = 10  # in one time-out
+_CROWD = 20  # time-outs that somebody waits for a line, as long as others are served
 _TOGETHER = 128  # readers whose keys travel in one command, so that a reply does not hold up all others
 
 
@@ -98,9 +95,13 @@ class _Lines:
     """
     Lend connections to the tasks of one event loop; a task waits for one where all are out.
 
-    A time-out of asyncio's around each reply would cost a third of the round trip. So a sweep looks, twice per time-out
-    and only while something is out, which lines have been out for too long, and cuts them: whoever waits there is told
-    by the end of the connection.
+    A time-out of asyncio's around each reply would cost a third of the round trip. So a sweep looks, ten times per
+    time-out and only while something is out, what has been out for too long, and stops that: whoever waits is told by
+    the end of the connection.
+
+    While something else blocks the loop, no reply is read, however soon it came, and that is not the server's fault. So
+    it is the sweeps that are counted, of which the longest block is one. And where thousands want a line, those who
+    wait are not timed as long as others get their replies.
     """
 
     def __init__(self, make: Callable[[], Any], failure: Callable[[Exception], StoreError], timeout: float) -> None:
@@ -108,11 +109,10 @@ class _Lines:
         self._closed = False
         self.holder: AsyncGenerator[None, None]
         self._loop = asyncio.get_running_loop()
-        self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
-        for _ in range(_LINES):
-            self._free.put_nowait(None)  # a place without a connection
-        self._out: dict[Any, float] = {}  # line -> when it went out
-        self._sweeps = False
+        self._free: list[Any] = [None] * _LINES  # None: a place without a connection
+        self._waiting: dict[asyncio.Future[Any], float] = {}  # for a line -> how many sweeps have met them
+        self._out: dict[Callable[[], Any], int] = {}  # what stops it -> how many sweeps have met it
+        self._sweeps = self._served = False
         self._reading = False  # somebody is out alone: the others gather
         self._batch: list[_Read] = []
         self._senders: set[asyncio.Task[None]] = set()
@@ -178,57 +178,78 @@ class _Lines:
                 reply.set_result([found[name], *shared[others]])
 
     async def ask(self, request: bytes, rides: Sequence[bytes] = ()) -> Any:
-        line = (self._free.get_nowait() if not self._free.empty() else await self._wait()) or self._make()
+        line = (self._free.pop() if self._free else await self._wait()) or self._make()
         try:
-            if line.is_connected:
-                reply = await self._watched(line, request, rides)
-            else:
-                async with _time_limit(self._timeout):
-                    reply = await _aexchange(line, request, rides)
+            reply = await (self._watched if line.is_connected else self._connected)(line, request, rides)
         except redis.ResponseError as error:
             await self._take_back(line, demoted(error))
             raise
         except BaseException:
             await self._take_back(line, True)
             raise
+        self._served = True
         if self._closed:
             await self._take_back(line, True)
         else:
-            self._free.put_nowait(line)
+            self._put_back(line)
         return reply
 
     async def _watched(self, line: Any, request: bytes, rides: Sequence[bytes]) -> Any:
         """Twin of `_insist`, on a line that the sweep cuts when it is late."""
-        self._out[line] = self._loop.time()
-        if not self._sweeps:
-            self._sweeps = True
-            self._loop.call_later(self._timeout / 2, self._sweep)
+        self._out[line.cut] = 0
+        self._begin_sweeps()
         try:
             return await _aexchange(line, request, rides)
         except redis.ConnectionError:
-            if line not in self._out:
+            if line.cut not in self._out:
                 raise asyncio.TimeoutError from None
             await line.disconnect(nowait=True)
-            async with _time_limit(self._timeout):
-                return await _aexchange(line, request, rides)
+            return await self._connected(line, request, rides)
         finally:
-            self._out.pop(line, None)
+            self._out.pop(line.cut, None)
+
+    async def _connected(self, line: Any, request: bytes, rides: Sequence[bytes]) -> Any:
+        """Exchange on a line that has to be connected first: in a task, as nothing else can stop that."""
+        task = self._loop.create_task(_aexchange(line, request, rides))
+        self._out[task.cancel] = 0
+        self._begin_sweeps()
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._out.pop(task.cancel, None)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # or asyncio logs, where this caller is cancelled too, that nobody looked
+        if task.cancelled():
+            raise asyncio.TimeoutError
+        return task.result()
+
+    def _begin_sweeps(self) -> None:
+        if not self._sweeps:
+            self._sweeps = True
+            self._loop.call_later(self._timeout / _SWEEPS, self._sweep)
 
     def _sweep(self) -> None:
-        due = self._loop.time() - self._timeout
-        for line, since in list(self._out.items()):
-            if since <= due:
-                del self._out[line]
-                line.cut()
-        self._sweeps = bool(self._out)
-        if self._sweeps:
-            self._loop.call_later(self._timeout / 2, self._sweep)
+        for stop, met in list(self._out.items()):
+            self._out[stop] = met + 1
+            if met >= _SWEEPS:
+                del self._out[stop]
+                stop()
+        served, self._served = self._served, False
+        for waiter, waited in self._waiting.items():
+            self._waiting[waiter] = waited + (1 / _CROWD if served else 1)
+            if waited >= _SWEEPS and not waiter.done():
+                waiter.set_exception(StoreError(f"all {_LINES} connections of this event loop are in use"))
+        self._sweeps = False
+        if self._out or self._waiting:
+            self._begin_sweeps()
 
     async def close(self) -> None:
         self._closed = True
-        lines = [self._free.get_nowait() for _ in range(self._free.qsize())]
+        lines, self._free = self._free, [None] * len(self._free)  # for those who come in the meantime
         for line in lines:
-            self._free.put_nowait(None)  # for those who wait, or come in the meantime
             if line is not None:
                 with suppress(redis.RedisError):
                     await line.disconnect()
@@ -238,18 +259,32 @@ class _Lines:
         await self.holder.aclose()
 
     async def _wait(self) -> Any:
+        waiter = self._loop.create_future()
+        self._waiting[waiter] = 0
+        self._begin_sweeps()
         try:
-            async with _time_limit(self._timeout):
-                return await self._free.get()
-        except asyncio.TimeoutError:
-            raise StoreError(f"all {_LINES} connections of this event loop are in use") from None
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled() and waiter.exception() is None:  # it was given a line in the same moment
+                self._put_back(waiter.result())
+            raise
+        finally:
+            del self._waiting[waiter]
+
+    def _put_back(self, line: Any) -> None:
+        """Give a line, or a place for one, to who has waited longest."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(line)
+                return
+        self._free.append(line)
 
     async def _take_back(self, line: Any, broken: bool) -> None:
         if broken or self._closed:
-            self._free.put_nowait(None)
+            self._put_back(None)
             await line.disconnect(nowait=True)
         else:
-            self._free.put_nowait(line)
+            self._put_back(line)
 
 
 _inherited: list[_Lines] = []

@@ -117,8 +117,8 @@ def _settings(url: str, timeout: float, options: dict[str, Any]) -> tuple[dict[s
     ours = {"decode_responses": False, "protocol": 2, "health_check_interval": 0, **_NO_GREETING}
     ours |= {"socket_connect_timeout": timeout, "retry_on_timeout": False, "max_connections": sys.maxsize}
     plain = options | said | ours | {"socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
-    # No socket_timeout: redis-py would set one for each write and each read; a single limit does for both.
-    asynchronous = options | said_to_loops | ours | {"socket_timeout": None}
+    # No time-outs of redis-py's, which would set one for each step: a single limit does for all, and knows late loops.
+    asynchronous = options | said_to_loops | ours | {"socket_timeout": None, "socket_connect_timeout": None}
     asynchronous["connection_class"] = _aborting(asynchronous.get("connection_class", redis.asyncio.Connection))
     return plain, asynchronous
 

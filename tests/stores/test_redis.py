@@ -599,6 +599,62 @@ class TestEventLoops:
         assert time.monotonic() - began < 4 * TIMEOUT
         store.close()
 
+    def test_a_crowd_waits_for_its_turn_as_long_as_others_are_served(self, redis_url: str) -> None:
+        store = RedisStore(redis_url, timeout=0.05)
+        keys = [value(number) for number in range(3000)]
+
+        async def work() -> list[Any]:
+            began = time.monotonic()
+            await asyncio.gather(*(store.aset(key, key, 60) for key in keys))
+            assert time.monotonic() - began > 0.05, "or nobody has waited for longer than the time-out"
+            return await asyncio.gather(*(store.aget(key) for key in keys))
+
+        assert keys == asyncio.run(work())
+        store.close()
+
+    @pytest.mark.parametrize("connected", [True, False])
+    def test_a_loop_that_somebody_blocks_is_no_outage(self, redis_url: str, connected: bool) -> None:
+        store = RedisStore(redis_url, timeout=0.1)
+        keys = [value(number) for number in range(40)]
+
+        async def block(times: int) -> None:
+            for _ in range(times):
+                await asyncio.sleep(0)
+                time.sleep(0.3)
+
+        async def work() -> None:
+            if connected:
+                await store.aset(keys[0], b"x", 60)
+            await asyncio.gather(block(3), *(store.aset(key, key, 60) for key in keys))
+            *found, _ = await asyncio.gather(*(store.aget(key) for key in keys), block(2))
+            assert keys == found
+
+        asyncio.run(work())
+        store.close()
+
+    def test_a_loop_that_is_always_late_waits_no_longer_than_its_tries(self, own_redis: RedisServer) -> None:
+        store = RedisStore(own_redis.url, timeout=0.05)
+
+        async def block(ended: list[bool]) -> None:
+            while not ended:
+                await asyncio.sleep(0)
+                time.sleep(0.07)
+
+        async def work() -> None:
+            ended: list[bool] = []
+            blocking = asyncio.ensure_future(block(ended))
+            with pytest.raises(StoreUnavailable):
+                await store.aget(value(1))
+            ended.append(True)
+            await blocking
+
+        own_redis.pause()
+        began = time.monotonic()
+        asyncio.run(work())
+        assert time.monotonic() - began < 5
+        own_redis.resume()
+        store.close()
+
     def test_closing_from_elsewhere_closes_what_a_running_loop_has(self, store: RedisStore) -> None:
         ready, leave = threading.Event(), threading.Event()
         answers: list[Any] = []
@@ -633,7 +689,7 @@ class TestEventLoops:
             await lines.close()
             assert {StoreError} == {type(error) for error in await asyncio.gather(*asking, return_exceptions=True)}
             assert b"x" == await store.aget(value(2))
-            assert {None} == {lines._free.get_nowait() for _ in range(lines._free.qsize())}
+            assert [None] * 16 == lines._free
 
         asyncio.run(work())
 

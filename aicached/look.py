@@ -27,13 +27,13 @@ class Look:
         names, places: of the tags that are known, and of all stamps.
     """
 
-    __slots__ = ("asked", "digest", "flight", "found", "lane", "leading", "names", "places")
+    __slots__ = ("asked", "boarded", "digest", "found", "lane", "names", "places")
 
     def __init__(self, lane: Lane, digest: bytes, names: tuple[str, ...], places: tuple[bytes, ...]) -> None:
         self.lane, self.digest, self.names, self.places = lane, digest, names, places
         self.asked: tuple[bytes, ...] = ()
-        self.flight: Flight | None = None
-        self.leading = False
+        #: The flight, and whether this call leads it, as `flight.join` tells; None: it is aboard of none.
+        self.boarded: tuple[Flight | None, bool] | None = None
         self.found: list[Any] | StoreError | None = None
 
     def __enter__(self) -> None:
@@ -45,6 +45,7 @@ class Look:
         if isinstance(error, StoreError):  # the engine counts it
             self.found = error
             return True
-        if self.flight is not None and self.leading:
-            abandon(self.flight)
+        flight, leading = self.boarded or (None, False)
+        if flight is not None and leading:
+            abandon(flight)
         return False

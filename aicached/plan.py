@@ -117,8 +117,10 @@ class Plan:
         )
         #: There is a store that may be asked in place.
         self.inline = self.engine.near is not None
-        #: What is read in place need not be read again in a flight: the claim of a lease finds out what has come since.
-        self.settles = self.engine.near is self.engine.store and self.engine.store.swaps and policy.coalesce
+        #: Who looks need be in no flight: where there is nothing, the claim of a lease finds out what has come since.
+        self.claims = self.engine.store.swaps and policy.coalesce
+        #: What is read in place need not be read again.
+        self.settles = self.engine.near is self.engine.store and self.claims
         #: The tags of every call; None where they depend on its arguments.
         self.tags = None if callable(policy.tags) else policy.tags
         self._warn_of_twins()
@@ -287,8 +289,7 @@ class Plan:
         look: Look | None = None
         if self.settles:
             look = Look(lane, digest, *tagged)
-            look.asked = self.engine.asked(digest, tagged[1], self.keyer.epoch)
-            look.found, entry = self.engine.read(look.asked, digest, self.facts.rules)
+            look.found, entry = self.engine.read(self.asked(look), digest, self.facts.rules)
         else:
             entry = self.engine.peek(tagged[1], digest, self.facts.rules) if self.inline else None
         if entry is not None:
@@ -297,6 +298,11 @@ class Plan:
                 return value
         return look or Look(lane, digest, *tagged)
 
+    def asked(self, look: Look) -> tuple[bytes, ...]:
+        """Return what a look-up asks the store for, and note it there."""
+        look.asked = self.engine.asked(look.digest, look.places, self.keyer.epoch)
+        return look.asked
+
     def board(self, look: Look, loop: Any = None) -> bool:
         """
         Share a look-up with all who want the same; tell whether it is for this caller to ask the store.
@@ -304,9 +310,7 @@ class Plan:
         Args:
             loop: the event loop that the caller lives in, if any.
         """
-        engine, digest, places = self.engine, look.digest, look.places
-        look.asked = engine.asked(digest, places, self.keyer.epoch)
-        look.flight, look.leading = flight, leading = join((engine.address, digest), places)
+        look.boarded = flight, leading = join((self.engine.address, look.digest), look.places)
         if flight is None or not leading:
             return False
         flight.loop = loop
@@ -317,18 +321,17 @@ class Plan:
         data, *stamps, _ = look.found  # type: ignore[misc]
         entry = self.engine.plain_hit(data, stamps, look.digest, self.facts.rules)
         value = MISS if entry is None else self._value(entry, args, kwargs)
-        flight = look.flight
-        if value is not MISS and flight is not None and not close(flight):
-            land(flight, Landing("entry", entry, hit=True))
+        if value is not MISS and look.boarded is not None:
+            flight, _ = look.boarded
+            if flight is not None and not close(flight):
+                land(flight, Landing("entry", entry, hit=True))
         return value
 
     def missed(self, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Return the call that goes on where a look-up has ended."""
         call = self._call(wrapped, MODES["on"], look.lane, look.digest, (instance, args, kwargs, (), 0))
         call.names, call.places = look.names, look.places
-        call.asked, call.found = look.asked, look.found
-        if self.waits:
-            call.boarded = look.flight, look.leading
+        call.asked, call.found, call.boarded = look.asked, look.found, look.boarded
         return call
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

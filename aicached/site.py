@@ -204,7 +204,7 @@ def _looked(
     if plan.waits:
         with look:
             if plan.board(look):
-                look.found = plan.engine.store.get_many(look.asked)
+                look.found = plan.engine.store.get_many(plan.asked(look))
                 if (value := plan.judge(look, args, kwargs)) is not MISS:
                     return value
     return given(drive(plan.engine.fetch(BLOCKING, plan.missed(look, wrapped, instance, args, kwargs))))
@@ -213,12 +213,12 @@ def _looked(
 async def _alooked(
     plan: Plan, look: Look, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Twin of `_looked`: a hit makes no coroutine but the store's."""
+    """Twin of `_looked`: a hit makes no coroutine but the store's, and no flight where the claim of a lease will do."""
     look.found = None  # what was found when the function was called; this may be long ago
     if plan.waits:
         with look:
-            if plan.board(look, asyncio.get_running_loop()):
-                look.found = await plan.engine.store.aget_many(look.asked)
+            if plan.claims or plan.board(look, asyncio.get_running_loop()):
+                look.found = await plan.engine.store.aget_many(plan.asked(look))
                 if (value := plan.judge(look, args, kwargs)) is not MISS:
                     return value
     return given(await plan.engine.fetch(ASYNCIO, plan.missed(look, wrapped, instance, args, kwargs)))

@@ -23,7 +23,7 @@ __all__ = ["Loops"]
 _LINES = 16  # connections of one event loop
 _SWEEPS = 10  # in one time-out
 _CROWD = 20  # time-outs that somebody waits for a line, as long as others are served
-_TOGETHER = 128  # readers whose keys travel in one command, so that a reply does not hold up all others
+_TOGETHER = 128  # values that travel in one command, so that a reply does not hold up all others
 
 
 class Loops:
@@ -150,10 +150,12 @@ class _Lines:
 
     async def _send(self) -> None:
         waiting, self._batch = self._batch, []
+        few = len({name for name, *_ in waiting}) <= _TOGETHER
+        count = len(waiting) if few else _TOGETHER
         try:
             while waiting:
-                await self._send_some(waiting[:_TOGETHER])
-                del waiting[:_TOGETHER]
+                await self._send_some(waiting[:count])
+                del waiting[:count]
         finally:
             for *_, reply in waiting:  # the loop is ending
                 reply.cancel()

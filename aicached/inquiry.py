@@ -28,7 +28,7 @@ async def explain(engine: Engine, rt: Runtime, call: Call) -> Explanation:
     if why is not None:
         return Explanation(name, hit=False, reason=why)
     assert call.lane is not None  # it would have been passed by
-    parts = call.facts.keyer.parts(call.lane, *call.keyed)
+    parts = call.facts.keyer.parts(call.lane, call.digest, *call.keyed)
     entry, now = await engine.look(rt, call), engine.store.now()
     if entry is not None and engine.hit(call, entry) is not None:
         return explained_hit(call, entry, now)

@@ -46,7 +46,7 @@ def note(call: Call) -> None:
     facts, parts = call.facts, dict[str, bytes]()
     with suppress(Exception):
         if call.lane is not None:
-            parts = facts.keyer.parts(call.lane, *call.keyed)
+            parts = facts.keyer.parts(call.lane, call.digest, *call.keyed)
     call.parts = _packed(parts)
     if facts.keep_arguments:
         with suppress(Exception):

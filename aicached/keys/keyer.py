@@ -136,6 +136,7 @@ class Keyer:
     def parts(
         self,
         lane: Lane,
+        digest: bytes,
         instance: Any,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -145,8 +146,10 @@ class Keyer:
         """Return short digests of what a call's key is made of: each argument, the code, each name that is followed."""
         if lane.parts is None:
             lane.parts = self._hidden(scope, sample)
-        args, kwargs, _ = self.arguments(instance, args, kwargs)
-        made = {name: self._short(value) for name, value in self._named(args, kwargs).items()}
+        args, kwargs, method = self.arguments(instance, args, kwargs)
+        forms = None if method or self.chosen else lane.forms(digest)
+        named = self._named(args, kwargs) if forms is None else self._told(forms)
+        made = {name: self._short(value, made=forms is not None) for name, value in named.items()}
         hidden = lane.parts
         if not made.keys().isdisjoint((*WORDS, *hidden)):
             made = {f"argument {name}" if name in hidden or name in WORDS else name: made[name] for name in made}
@@ -165,12 +168,16 @@ class Keyer:
         return hashlib.sha256(self.secret + packed if self.secret else packed).digest()[:8]
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what counts of the arguments, by name, but for defaults that have no content."""
+        """Return what counts of the arguments, by name."""
         if self.chosen:
             return {"key": self.rules.key(*args, **kwargs)}
         bound = self.binder.values(args, kwargs)
         if bound is None:
             return self.binder.named(None, args, kwargs)
+        return self._told(bound)
+
+    def _told(self, bound: list[Any]) -> dict[str, Any]:
+        """Return bound values, or their forms, by name, but for defaults that have no content."""
         named = dict(zip(self.binder.names, bound, strict=True))
         rest = named.pop(self.binder.rest, {}) if self.binder.rest else {}
         told = {name: value for name, value in named.items() if value is not None or not name.endswith("?")}

@@ -78,8 +78,8 @@ class Lane:
     def __init__(self, prefix: bytes, stamps: tuple[bytes, ...], scope: bytes) -> None:
         self.hasher = hashlib.sha256(len(prefix).to_bytes(8, "big") + prefix)
         self.known: dict[bytes, bytes] = {}
-        #: The last pack that was worked out, and its digest: a miss asks twice, and the memo may be full.
-        self.last: tuple[bytes, bytes] = (b"", b"")
+        #: The last pack that was worked out, its digest, and the canonical forms in it: a miss asks for all of them again.
+        self.last: tuple[bytes, bytes, list[Any]] = (b"", b"", [])
         #: Short digests of what its prefix is made of; None until somebody wants to know.
         self.parts: dict[str, bytes] | None = None
         self.stamps = stamps
@@ -97,12 +97,17 @@ class Lane:
             pass
         return self._work(bound)
 
+    def forms(self, digest: bytes) -> list[Any] | None:
+        """Return the canonical forms of the arguments with this digest, None where they were not the last ones."""
+        _, last, forms = self.last
+        return forms if digest == last else None
+
     def raw_digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Return the digest of arguments that do not fit the signature."""
         return self._work([tagged("raw", sequence(args), mapping(kwargs))], made=True)
 
     def _learn(self, raw: bytes, bound: list[Any]) -> bytes:
-        last, digest = self.last
+        last, digest, _ = self.last
         if raw == last:
             return digest
         try:
@@ -110,7 +115,7 @@ class Lane:
         except (_NotPlain, ValueError, RecursionError):
             return self._work(bound)
         digest = self._work(tree, made=True)
-        self.last = raw, digest
+        self.last = raw, digest, tree
         MEMO.keep(self.known, raw, digest, len(raw))
         return digest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import suppress
 
 import msgpack
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from aicached import UnkeyableArgument
 from aicached.keys import lanes
 from aicached.keys.canonical import pack, sequence
+from aicached.keys.keyer import Keyer
 from aicached.keys.lanes import SHORT, Lane
 from aicached.memo import Memo
+from aicached.policy import Policy
 from tests.keys.calls import lane
 from tests.keys.test_canonical import digest, many, picture, quick, texts, thorough, values
 
@@ -51,6 +54,25 @@ test_the_memo_answers_as_the_canonical_form_does = quick(given(lists)(memo_agree
 @thorough
 def test_the_memo_answers_as_the_canonical_form_does_thoroughly(part):
     many(given(lists)(memo_agrees))()
+
+
+def asked(prompt, messages=(), *more, model="small", **options):
+    pass
+
+
+def parts_agree(args: list, options: dict) -> None:
+    made = Keyer(asked, Policy(), "test")
+    keyed = (None, tuple(args), options, (), 0)
+    with suppress(UnkeyableArgument):
+        used, digest = made.key(*keyed)
+        assert made.parts(used, b"worked out anew", *keyed) == made.parts(used, digest, *keyed)
+
+
+arguments = (
+    st.lists(st.one_of(plain, values), min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(["model", "temperature", "prompts"]), st.one_of(plain, values)),
+)
+test_the_parts_of_a_key_are_the_same_from_what_was_just_worked_out = quick(given(*arguments)(parts_agree))
 
 
 def told_apart(one, other):

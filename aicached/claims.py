@@ -44,49 +44,65 @@ async def claim(
         `MINE`; `HELD`, and the rival is on the lease; `PASS`: compute without waiting or holding others back;
         `OUTAGE`: it failed a moment ago; `FOUND`: look again.
     """
-    keys = lease.keys()
-    expected: list[bytes | None] = [lease.seen, None, None]
+    value_key, lease_key, _ = lease.keys()
+    there: bytes | None = None
     for _ in range(_ROUNDS):
-        heads = await _insist(ask, dict(zip(keys, expected, strict=True)), lease.writes(now))
+        heads = await _insist(ask, {value_key: lease.seen, lease_key: there}, lease.writes(now))
         if heads is None:
             return MINE
-        value, held, generation = heads
+        value, held = heads
         if not refresh and version_of(value.data) != lease.seen:
             return FOUND
-        lease.seen = version_of(value.data)
-        if beside and standing(held, lease.token) == HELD:
-            lease.word, lease.generation = held.data, generation.data
-            return PASS
-        met = _met(lease, held, generation, overrule, refresh)
-        if met is not None:
+        lease.seen, there = version_of(value.data), held.data
+        taking = refresh or (overrule and there == lease.rival)
+        met = _met(lease, held, taking=taking, beside=beside)
+        if met is not None and (met != PASS or await _pass(ask, lease, there)):
             return met
-        expected = [lease.seen, held.data, generation.data]
     lease.word = PASS  # something is there that cannot be compared: nobody waits for that
     return PASS
 
 
-def _met(lease: Lease, held: Head, generation: Head, overrule: bool, refresh: bool) -> bytes | None:
+def _met(lease: Lease, held: Head, *, taking: bool, beside: bool) -> bytes | None:
     """Return what a claim has come to; None: it is made again, over what is there."""
     stands = standing(held, lease.token)
     if stands == MINE:  # and the answer to it was lost
-        lease.generation = generation.data or lease.generation
         return MINE
-    taking = refresh or (overrule and held.data == lease.rival)
-    if stands == HELD and not taking:
-        lease.rival = held.data
-        return HELD
+    if stands == HELD and beside:
+        return PASS
     if taking:
         lease.generation = os.urandom(16)
-    elif generation.data is not None or not lease.store.forgets:
-        lease.generation = generation.data
-        if stands == PASS:
-            lease.word = PASS
-            return PASS
-    if stands == OUTAGE and not taking and lease.rival != OUTAGE:
+    elif stands == HELD:
+        lease.rival = held.data
+        return HELD
+    elif stands == PASS:
+        return PASS
+    elif stands == OUTAGE and lease.rival != OUTAGE:
         lease.rival = OUTAGE  # who goes on all the same claims again, and finds it noted
         return OUTAGE
     lease.again = stands == FAILED
     return None
+
+
+async def _pass(ask: Ask, lease: Lease, there: bytes | None) -> bool:
+    """
+    Compute without the lease; False where what is *there* in its place has changed meanwhile.
+
+    Nobody takes away then what one does not have, so that the generation alone tells of an invalidation.
+    """
+    keys = *_, generation_key = lease.keys()
+    known: bytes | None = None
+    for _ in range(_ROUNDS):
+        kept = known or (os.urandom(16) if lease.store.forgets else None)
+        puts = {} if kept is None else {generation_key: (kept, lease.lasting)}
+        heads = await _insist(ask, dict(zip(keys, (lease.seen, there, known), strict=True)), puts)
+        if heads is None:
+            lease.generation, lease.word = kept, there
+            return True
+        value, held, generation = heads
+        if version_of(value.data) != lease.seen or held.data != there:
+            return False
+        known = generation.data
+    return False
 
 
 async def commit(ask: Ask, lease: Lease, data: Any, lifetime: float | None, *, useless: bool = False) -> str | None:
@@ -100,11 +116,15 @@ async def commit(ask: Ask, lease: Lease, data: Any, lifetime: float | None, *, u
         None where it is kept; ``"outdated"``: it was invalidated meanwhile; ``"overtaken"``: another computes, or has
         stored, what may be newer.
     """
-    if lease.forgotten():
-        return "outdated"
     keys = value_key, lease_key, _ = lease.keys()
     expected: list[bytes | None] = [lease.seen, lease.content, lease.generation]
     puts = {value_key: (data, lifetime), lease_key: (PASS, leases.WORD_SECONDS) if useless else None}
+    if lease.word is None:  # who holds it needs no generation: an invalidation takes it away
+        held_keys = {value_key: lease.seen, lease_key: lease.content}
+        if await _insist(ask, held_keys, puts, lease_key) is None:
+            return None
+    elif lease.forgotten():
+        return "outdated"
     for _ in range(_ROUNDS):
         heads = await _insist(ask, dict(zip(keys, expected, strict=True)), puts, lease_key)
         if heads is None:
@@ -113,7 +133,7 @@ async def commit(ask: Ask, lease: Lease, data: Any, lifetime: float | None, *, u
         version = version_of(value.data)
         if version == version_of(data):  # the answer to it was lost
             return None
-        if generation.data != lease.generation:
+        if generation.data != lease.generation or lease.forgotten():
             return "outdated"
         if version != lease.seen or standing(held, lease.token) == HELD:
             return "overtaken"

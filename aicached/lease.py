@@ -2,8 +2,9 @@
 The right to compute a key, among processes and machines: what it is made of, and what a store's answer means for it.
 
 Law: a lease saves calls, no more. What keeps answers right is that a commit is compared with what its computation began
-with: the value that was there, the generation, which an invalidation changes, and the lease, which another may hold by
-now. So a lease may be lost, outlived or taken over at any time, and no clock of a client has a say in it.
+with: the value that was there, and the lease, which an invalidation takes away, as another computation may. Who holds
+none, or has lost it, is compared with the generation, which an invalidation changes. So a lease may be lost, outlived
+or taken over at any time, and no clock of a client has a say in it.
 
 After R. Nishtala et al., "Scaling Memcache at Facebook" (NSDI 2013), section 3.2.1, where a lease is a token that an
 invalidation takes away; the generation is what makes that safe where the store may lose things by itself.
@@ -34,6 +35,9 @@ __all__ = [
 SECONDS = 10.0
 #: Seconds that a word about how a computation ended is left in the lease's place.
 WORD_SECONDS = 10.0
+
+#: Seconds for which a process may stand still, and have its answer kept if nobody has computed another.
+_STANDSTILL = 3 * SECONDS
 
 _COMPUTING, _AGAIN = b"c", b"r"
 #: Words in the place of a lease. The answer is not kept: compute, wait for nobody. It failed: one tries again. The
@@ -116,7 +120,8 @@ class Lease:
         _, lease, generation = self.keys()
         puts = {lease: (self.content, max(0.001, min(SECONDS, self.ends - now)))}
         if self.generation is not None:
-            puts[generation] = (self.generation, self.lasting)
+            # Where it has to be there, that it is gone says enough: it need not last for as long as anybody computes.
+            puts[generation] = (self.generation, _STANDSTILL if self.store.forgets else self.lasting)
         return puts
 
     def ending(self, failed: bool, down: bool) -> bytes | None:

@@ -78,7 +78,7 @@ class Lane:
     def __init__(self, prefix: bytes, stamps: tuple[bytes, ...], scope: bytes) -> None:
         self.hasher = hashlib.sha256(len(prefix).to_bytes(8, "big") + prefix)
         self.known: dict[bytes, bytes] = {}
-        #: The last pack that was worked out, its digest, and the canonical forms in it: a miss asks for all of them again.
+        #: The last pack that was worked out, its digest, and the forms in it: a miss asks for all of them again.
         self.last: tuple[bytes, bytes, list[Any]] = (b"", b"", [])
         #: Short digests of what its prefix is made of; None until somebody wants to know.
         self.parts: dict[str, bytes] | None = None

@@ -64,6 +64,30 @@ class Streak:
         self.over, self.seen = True, {}
 
 
+class Outlook:
+    """
+    Expect of the next look-up in a store that has to be waited for what the last one came to.
+
+    Args:
+        claims: where there is nothing, the claim of a lease finds out what has come since.
+        reserves: the store can look and take a lease in one step.
+    """
+
+    __slots__ = ("_claims", "_reserves", "guesses", "hopes")
+
+    def __init__(self, claims: bool, reserves: bool) -> None:
+        self._claims, self._reserves = claims, claims and reserves
+        #: There will be a hit: tasks need be in no flight.
+        self.hopes = False
+        #: There will be none, and the lease may as well be taken. One call at a time guesses so, as those who look
+        #: together travel together.
+        self.guesses = False
+
+    def learn(self, hit: bool) -> None:
+        """Take in what a call came to."""
+        self.hopes, self.guesses = hit and self._claims, not hit and self._reserves
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """
@@ -84,6 +108,7 @@ class Facts:
         rules: digest of what decides whether a value is kept.
         latest: takes in the keys of what was stored.
         streak: watches misses that follow one another.
+        outlook: expects hits, or misses.
         matcher: finds near matches; None without ``semantic=``.
         streams: does it return a stream, whatever its arguments?
         verified: classes of which one object was encoded, decoded and encoded again to the same bytes.
@@ -103,6 +128,7 @@ class Facts:
     rules: bytes
     latest: Latest
     streak: Streak
+    outlook: Outlook
     matcher: Any = None
     streams: bool = False
     verified: set[type] = field(default_factory=set)
@@ -234,6 +260,7 @@ class Call:
         """Add the call to its function's counts."""
         counts = self.facts.counts
         counts.errors += self.errors
+        self.facts.outlook.learn(hit)
         if hit and self.entry is not None:
             counts.hits += 1
             counts.stale += self.stale

@@ -100,12 +100,18 @@ class Engine(Shelf):
             note(call)
         if call.flight is None and call.mode.stores:
             call.apart = apart((self.address, call.digest), call.places)
+        reserved, call.lease = call.lease, None
         if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
             return await self._compute(rt, call)
-        call.lease = new_lease(rt, self.store, call)
+        call.lease = reserved or new_lease(rt, self.store, call)
         RENEWALS.add(call.lease)  # so that it is given up wherever this ends
+        call.flight.undo = None
         try:
-            return await self._turn(rt, call) or await self._compute(rt, call)
+            if not call.lease.mine:
+                call.lease.seen = call.seen
+                if (found := await self._turn(rt, call)) is not None:
+                    return found
+            return await self._compute(rt, call)
         except BaseException:
             if call.lease is not None:
                 RENEWALS.give_up(call.lease)

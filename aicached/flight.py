@@ -98,6 +98,8 @@ class Flight:
     waits_for: tuple[Flight, ...] = ()
     deputy_at: float | None = None
     loop: Any = None
+    #: What is to be undone should it land before anybody has made use of that.
+    undo: Callable[[], Any] | None = None
     #: Stops the computation, where it can be stopped from outside.
     stop: Callable[[], Any] = staticmethod(_nothing)
 
@@ -241,6 +243,8 @@ def land(flight: Flight, landing: Landing) -> None:
         wakes, flight.wakes = flight.wakes or (), None
     for wake in wakes:
         wake()
+    if flight.undo is not None:
+        flight.undo()
 
 
 def close(flight: Flight) -> bool:
@@ -251,7 +255,9 @@ def close(flight: Flight) -> bool:
             return False
         flight.landing = ABANDONED
         _remove(flight)
-        return True
+    if flight.undo is not None:
+        flight.undo()
+    return True
 
 
 def abandon(flight: Flight) -> None:

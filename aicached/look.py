@@ -12,6 +12,7 @@ from typing import Any
 from .errors import StoreError
 from .flight import Flight, abandon
 from .keys.lanes import Lane
+from .lease import Lease
 
 __all__ = ["Look"]
 
@@ -27,13 +28,15 @@ class Look:
         names, places: of the tags that are known, and of all stamps.
     """
 
-    __slots__ = ("asked", "boarded", "digest", "found", "lane", "names", "places")
+    __slots__ = ("asked", "boarded", "digest", "found", "lane", "lease", "names", "places")
 
     def __init__(self, lane: Lane, digest: bytes, names: tuple[str, ...], places: tuple[bytes, ...]) -> None:
         self.lane, self.digest, self.names, self.places = lane, digest, names, places
         self.asked: tuple[bytes, ...] = ()
         #: The flight, and whether this call leads it, as `flight.join` tells; None: it is aboard of none.
         self.boarded: tuple[Flight | None, bool] | None = None
+        #: The lease that it has asked for together with the answer.
+        self.lease: Lease | None = None
         self.found: list[Any] | StoreError | None = None
 
     def __enter__(self) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from . import providers
-from .call import Call, Facts, Streak, save
+from .call import Call, Facts, Outlook, Streak, save
 from .codec.classes import Classes, annotated_classes, classes_within
 from .codec.values import Undecodable, decode, holds_objects
 from .context import MODES, PLAIN, Ambient, Mode, process_mode
@@ -24,8 +25,11 @@ from .flight import Landing, close, join, land
 from .keys.binding import check_names
 from .keys.keyer import Keyer, tag_keys
 from .keys.lanes import Lane
+from .lease import Lease
 from .look import Look
 from .policy import Policy, names_of
+from .renewal import RENEWALS
+from .runtime import Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
 
@@ -85,6 +89,8 @@ class Plan:
             check_names(self.keyer.binder, policy.key, "key", self.keyer.subject.function)
         self.warned: set[str] = set()
         self.classes = Classes(home.trusted_classes, home.trusted_modules)
+        claims = self.engine.store.swaps and policy.coalesce
+        self.outlook = Outlook(claims, self.engine.store.reserves and policy.semantic is None)
         self.facts = Facts(
             name=self.keyer.name,
             namespace=home.namespace,
@@ -100,6 +106,7 @@ class Plan:
             keep_arguments=home.keep_arguments,
             latest=home.ledger.latest(self.keyer.log),
             streak=Streak(),
+            outlook=self.outlook,
             matcher=self._matcher(),
             streams=streams,
         )
@@ -117,10 +124,8 @@ class Plan:
         )
         #: There is a store that may be asked in place.
         self.inline = self.engine.near is not None
-        #: Who looks need be in no flight: where there is nothing, the claim of a lease finds out what has come since.
-        self.claims = self.engine.store.swaps and policy.coalesce
-        #: What is read in place need not be read again.
-        self.settles = self.engine.near is self.engine.store and self.claims
+        #: What is read in place need not be read again: the claim of a lease finds out what has come since.
+        self.settles = self.engine.near is self.engine.store and claims
         #: The tags of every call; None where they depend on its arguments.
         self.tags = None if callable(policy.tags) else policy.tags
         self._warn_of_twins()
@@ -316,14 +321,33 @@ class Plan:
         flight.loop = loop
         return True
 
+    def guess(self, look: Look, rt: Runtime) -> dict[bytes, tuple[bytes, float]] | None:
+        """Return what is put into the store, should there be no answer, to take the lease; None: only look."""
+        flight, leading = look.boarded or (None, False)
+        if not self.outlook.guesses or flight is None or not leading:
+            return None
+        self.outlook.guesses = False
+        now = rt.monotonic()
+        look.lease = lease = Lease(self.engine.store, look.digest, None, self.policy.max_compute, rt.alive())
+        lease.begin(now)
+        RENEWALS.add(lease)
+        flight.undo = partial(RENEWALS.give_up, lease)
+        return lease.writes(now)
+
     def judge(self, look: Look, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value in what the store gave, and end the look-up with it; `MISS` sends the call the long way."""
         data, *stamps, _ = look.found  # type: ignore[misc]
         entry = self.engine.plain_hit(data, stamps, look.digest, self.facts.rules)
         value = MISS if entry is None else self._value(entry, args, kwargs)
-        if value is not MISS and look.boarded is not None:
-            flight, _ = look.boarded
-            if flight is not None and not close(flight):
+        if value is MISS:
+            return MISS
+        self.outlook.learn(True)
+        flight, _ = look.boarded or (None, False)
+        if flight is not None:
+            if look.lease is not None:  # there was an answer, so that it was not taken
+                RENEWALS.drop(look.lease)
+                flight.undo = None
+            if not close(flight):
                 land(flight, Landing("entry", entry, hit=True))
         return value
 
@@ -331,7 +355,7 @@ class Plan:
         """Return the call that goes on where a look-up has ended."""
         call = self._call(wrapped, MODES["on"], look.lane, look.digest, (instance, args, kwargs, (), 0))
         call.names, call.places = look.names, look.places
-        call.asked, call.found, call.boarded = look.asked, look.found, look.boarded
+        call.asked, call.found, call.boarded, call.lease = look.asked, look.found, look.boarded, look.lease
         return call
 
     def _value(self, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

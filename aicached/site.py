@@ -204,7 +204,11 @@ def _looked(
     if plan.waits:
         with look:
             if plan.board(look):
-                look.found = plan.engine.store.get_many(plan.asked(look))
+                asked, puts = plan.asked(look), plan.guess(look, BLOCKING)
+                if puts is not None and look.lease is not None:
+                    look.found, look.lease.mine = plan.engine.store.reserve(asked, puts)
+                else:
+                    look.found = plan.engine.store.get_many(asked)
                 if (value := plan.judge(look, args, kwargs)) is not MISS:
                     return value
     return given(drive(plan.engine.fetch(BLOCKING, plan.missed(look, wrapped, instance, args, kwargs))))
@@ -217,8 +221,12 @@ async def _alooked(
     look.found = None  # what was found when the function was called; this may be long ago
     if plan.waits:
         with look:
-            if plan.claims or plan.board(look, asyncio.get_running_loop()):
-                look.found = await plan.engine.store.aget_many(plan.asked(look))
+            if plan.outlook.hopes or plan.board(look, asyncio.get_running_loop()):
+                asked, puts = plan.asked(look), plan.guess(look, ASYNCIO)
+                if puts is not None and look.lease is not None:
+                    look.found, look.lease.mine = await plan.engine.store.areserve(asked, puts)
+                else:
+                    look.found = await plan.engine.store.aget_many(asked)
                 if (value := plan.judge(look, args, kwargs)) is not MISS:
                     return value
     return given(await plan.engine.fetch(ASYNCIO, plan.missed(look, wrapped, instance, args, kwargs)))

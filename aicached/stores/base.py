@@ -106,6 +106,8 @@ class Store:
     opened = False
     #: True: `swap` is there, by which processes share one computation.
     swaps = False
+    #: True: `reserve` does more than `get_many`.
+    reserves = False
     #: True: what it was told to keep may be gone before its time, as others need the room.
     forgets = True
     #: Seconds from one look at what somebody else computes to the next: at first, and at most.
@@ -224,6 +226,21 @@ class Store:
         """
         raise StoreError(f"a {type(self).__name__} cannot compare and set")
 
+    def reserve(self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) -> tuple[list[Any], bool]:
+        """
+        Read as `get_many` does, and where there is nothing under the first of *keys*, put something in other places.
+
+        So that who expects to find nothing need not ask twice. A store that cannot, or may not write, only reads.
+
+        Args:
+            keys: at least one.
+            puts: key -> bytes, and the seconds for which they stay; nothing is put where the first place is taken.
+
+        Returns:
+            what `get_many` does; was everything put?
+        """
+        return self.get_many(keys), False
+
     def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
         """
         Have *wake* called, from any thread and perhaps for no reason, after a `swap` that has news of *key*.
@@ -287,6 +304,12 @@ class Store:
     async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         """Twin of `swap`."""
         return await self._apart(self.swap, expected, puts, news)
+
+    async def areserve(
+        self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]
+    ) -> tuple[list[Any], bool]:
+        """Twin of `reserve`."""
+        return await self.aget_many(keys), False
 
     async def aclose(self) -> None:
         """Twin of `close`."""

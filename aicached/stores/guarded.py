@@ -82,6 +82,7 @@ class GuardedStore(Store):
         self.now = store.now  # type: ignore[method-assign]  # asked several times in each miss
         self.opened = store.opened
         self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
+        self.reserves = store.reserves
         self.breaker = Breaker(self.address, self._time)
         self._enter, self._enter_write = self.breaker.enter, self.breaker.enter_write
         self.owed = Owed(self._pay, self._apay, self.address)
@@ -116,6 +117,21 @@ class GuardedStore(Store):
         with self._enter():
             found = await self.store.aget_many(keys)
         return self.owed.hide(keys, found, owed) if owed or self.owed.debts else found
+
+    # What is owed may be about these keys: then it is read with care, and nothing is put before it is paid.
+    def reserve(self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) -> tuple[list[Any], bool]:
+        if self.owed.debts:
+            return self.get_many(keys), False
+        with self._enter():
+            return self.store.reserve(keys, puts)
+
+    async def areserve(
+        self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]
+    ) -> tuple[list[Any], bool]:
+        if self.owed.debts:
+            return await self.aget_many(keys), False
+        with self._enter():
+            return await self.store.areserve(keys, puts)
 
     # One that expects nothing is an order, such as to forget.
     def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:

@@ -41,7 +41,7 @@ class RedisStore(Store):
         options: more options of redis-py's `Connection`; what stands in the url wins.
     """
 
-    swaps = True
+    swaps = reserves = True
     poll = (0.05, 1.0)
 
     def __init__(
@@ -83,6 +83,10 @@ class RedisStore(Store):
 
     def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         return commands.heads(self._run(commands.swapping(expected, puts, news), self._account(*puts)))
+
+    def reserve(self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) -> tuple[list[Any], bool]:
+        found = self._run(commands.reserving(keys, puts), self._touch(keys))
+        return found[: len(keys)], len(found) > len(keys)
 
     def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
         self._news.watch(commands.channel(key), wake)
@@ -158,6 +162,12 @@ class RedisStore(Store):
 
     async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         return commands.heads(await self._arun(commands.swapping(expected, puts, news), self._account(*puts)))
+
+    async def areserve(
+        self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]
+    ) -> tuple[list[Any], bool]:
+        found = await self._arun(commands.reserving(keys, puts), self._touch(keys))
+        return found[: len(keys)], len(found) > len(keys)
 
     async def aadd(self, key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> None:
         await self._arun(commands.adding(key, amounts, lifetime))

@@ -33,6 +33,7 @@ __all__ = [
     "names",
     "reading",
     "records",
+    "reserving",
     "scanning",
     "summing",
     "swapping",
@@ -132,6 +133,11 @@ def swapping(expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes) ->
     return _SWAP, [*map(_name, keys)], said
 
 
+def reserving(keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) -> Said:
+    said = [part for data, lifetime in puts.values() for part in (data, _milliseconds(lifetime))]
+    return _RESERVE, [_name(key) for key in (*keys, *puts)], [b"%d" % len(keys), *said]
+
+
 def _milliseconds(lifetime: float | None) -> bytes:
     return b"" if lifetime is None or lifetime >= _FOREVER else b"%d" % max(1, round(lifetime * 1000))
 
@@ -225,6 +231,24 @@ return false
 """
     % (HEAD - 1)
 )
+
+#: Read, and take a place that is free where there is nothing to read. ARGV[1] keys are read, the others are put. A
+#: server that is full, or a replica, refuses to put, and has still been read.
+_RESERVE = Script(b"""
+local count = tonumber(ARGV[1])
+local found = redis.call('MGET', unpack(KEYS, 1, count))
+if not found[1] then
+  local taken = redis.pcall('SET', KEYS[count + 1], ARGV[2], 'NX', 'PX', ARGV[3])
+  if taken and taken.ok then
+    for i = count + 2, #KEYS do
+      local at = 2 * (i - count)
+      redis.pcall('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1])
+    end
+    found[count + 1] = 1
+  end
+end
+return found
+""")
 
 # In one script: sums that were renewed in part would count twice after a repetition.
 _ADD = Script(b"""

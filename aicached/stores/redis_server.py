@@ -105,7 +105,11 @@ class Server:
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """Return what went wrong in a script: until Redis 7 it is told in the middle of a sentence."""
+    """Return what went wrong, where it is told in other words: in the middle of a script's, or of a long command."""
+    if "unauthenticated" in str(error):
+        return redis.AuthenticationError("Authentication required")
+    if "user executing the script" in str(error):
+        return NoPermissionError(f"this user may not run what a script runs ({error})")
     _, inside, reason = str(error).rpartition(": -")
     kind = _KINDS.get(reason.partition(" ")[0])
     return kind(reason) if inside and kind else error

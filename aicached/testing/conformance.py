@@ -197,6 +197,22 @@ class StoreConformance:
         assert before[1] == after[1]
         assert 16 == len(after[0]) == len(after[2])
 
+    def test_who_finds_nothing_may_take_a_free_place_in_the_same_step(self) -> None:
+        reserve, areserve = self.store.reserve, lambda *about: asyncio.run(self.store.areserve(*about))
+        for ask in (reserve, areserve):
+            value, lease, generation = _keys()
+            stamp, said = b"t" + value[1:], self.pack(b"stamp")
+            self.store.set(stamp, said, None)
+            able = self.store.reserves
+            puts, theirs = ({lease: (data, 60.0), generation: (data, 60.0)} for data in (b"mine", b"theirs"))
+            assert ([None, said], able) == ask((value, stamp), puts)
+            assert [b"mine" if able else None] * 2 == self.store.get_many([lease, generation])
+            assert ([None, said], False) == (ask((value, stamp), theirs) if able else ([None, said], False))
+            self.store.delete(lease)
+            self.store.set(value, self.pack(b"there"), 60)
+            assert ([self.pack(b"there"), said], False) == ask((value, stamp), theirs)
+            assert [None, b"mine" if able else None] == self.store.get_many([lease, generation])
+
     # Compare and set: for stores that can -----------------------------------------------------------------------------
 
     def test_what_is_as_expected_is_swapped_at_once(self) -> None:

@@ -44,6 +44,7 @@ class FlakyStore(Store):
         self.blocking = store.blocking or delay[1] > 0
         self.opened = store.opened
         self.swaps, self.forgets, self.poll = store.swaps, store.forgets, store.poll
+        self.reserves = store.reserves
         self.operations: Counter[str] = Counter()
         self.failures = 0
         self._random = random.Random(seed)
@@ -108,6 +109,10 @@ class FlakyStore(Store):
         self._suffer("swap")
         return self.store.swap(expected, puts, news)
 
+    def reserve(self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) -> tuple[list[Any], bool]:
+        self._suffer("reserve")
+        return self.store.reserve(keys, puts)
+
     def watch(self, key: bytes, wake: Callable[[], None]) -> bool:
         return self.store.watch(key, wake)
 
@@ -164,6 +169,12 @@ class FlakyStore(Store):
     async def aswap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:
         await self._asuffer("swap")
         return await self.store.aswap(expected, puts, news)
+
+    async def areserve(
+        self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]
+    ) -> tuple[list[Any], bool]:
+        await self._asuffer("reserve")
+        return await self.store.areserve(keys, puts)
 
     async def aclose(self) -> None:
         await self.store.aclose()

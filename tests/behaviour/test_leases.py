@@ -492,3 +492,99 @@ def _check(machine, examples):
         machine,
         settings=settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None),
     )
+
+
+# Look and lease in one command ---------------------------------------------------------------------------------------
+
+
+def sent(client):
+    """Return how often the server was asked, since the last time: of what scripts do, it counts only the scripts."""
+    stats = client.info("commandstats")
+    client.config_resetstat()
+    calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+    return calls.get("eval", 0) + calls.get("evalsha", 0), calls.get("mget", 0)
+
+
+@pytest.fixture
+def guessing(own_redis, run, colour):
+    """Give a function, a client, and a call of that function that has missed a moment ago."""
+    cache = Cache(own_redis.url, timeout=5)
+    model = ScriptedModel()
+    ask = ai_cached(model.function(colour), cache=cache)
+    run(ask("first"))
+    run(ask("second"))
+    with redis.Redis.from_url(own_redis.url) as client:
+        time.sleep(1.2)  # until the counters are flushed
+        client.config_resetstat()
+        yield ask, client, model
+    run(cache.aclose()) if colour == "async" else cache.close()
+
+
+def test_a_miss_after_a_miss_is_two_commands(guessing, run):
+    ask, client, model = guessing
+    assert "third" == run(ask("third"))
+    assert (2, 1) == sent(client)  # the look is a script with an MGET in it
+    assert no_lease_is_left(client)
+    assert 3 == model.calls
+
+
+def test_a_guess_that_was_wrong_leaves_nothing_and_is_not_made_again(guessing, run):
+    ask, client, _ = guessing
+    assert "first" == run(ask("first"))
+    assert (1, 1) == sent(client)
+    assert ["first", "second"] == [run(ask("first")), run(ask("second"))]
+    assert (0, 2) == sent(client)
+    assert [] == leases_left(client)
+    assert {} == RENEWALS._held
+
+
+def test_a_guess_waits_for_who_has_the_lease(guessing, own_redis, run):
+    ask, client, model = guessing
+    digest = bytes.fromhex(ask.cache_key("held"))
+    other = Lease(RedisStore(own_redis.url), digest, None, 60.0, lambda: True)
+    other.begin(0.0)
+    assert other.store.swap({}, other.writes(0.0)) is None
+    threading.Timer(0.3, other.store.swap, ({}, {other.keys()[1]: None}, other.keys()[1])).start()
+    began = time.monotonic()
+    assert "held" == run(ask("held"))
+    assert time.monotonic() - began > 0.1
+    assert 3 == model.calls
+    other.store.close()
+
+
+def test_what_is_invalidated_after_a_guess_is_not_stored(own_redis, run, colour):
+    cache, other = Cache(own_redis.url, timeout=5), RedisStore(own_redis.url, timeout=5)
+
+    def answer(prompt):
+        if prompt == "third":
+            lease = Lease(other, bytes.fromhex(ask.cache_key("third")), None, 60.0, lambda: True)
+            value, held, generation = lease.keys()
+            other.swap({}, {value: None, held: None, generation: (os.urandom(16), 60.0)}, held)
+        return prompt
+
+    async def aanswer(prompt):
+        return answer(prompt)
+
+    ask = ai_cached(aanswer if colour == "async" else answer, cache=cache, version=1)
+    for prompt in ("first", "second", "third"):
+        with trace() as calls:
+            assert prompt == run(ask(prompt))
+        assert not calls or calls[0].stored is (prompt != "third")
+    assert run(ask.cache_contains("second")) is True
+    assert run(ask.cache_contains("third")) is False
+    run(cache.aclose()) if colour == "async" else cache.close()
+    other.close()
+
+
+def test_a_guess_that_the_server_does_not_answer_is_given_back_or_ends(own_redis, run, colour, monkeypatch):
+    monkeypatch.setattr("aicached.lease.SECONDS", 1.0)
+    with Proxy(own_redis.port) as proxy, redis.Redis.from_url(own_redis.url) as client:
+        cache = Cache(proxy.url, timeout=0.3)
+        ask = ai_cached(ScriptedModel().function(colour), cache=cache)
+        run(ask("first"))
+        run(ask("second"))
+        proxy.delay = 0.5
+        assert "third" == run(ask("third"))
+        proxy.delay = 0.0
+        assert no_lease_is_left(client)
+        run(cache.aclose()) if colour == "async" else cache.close()

@@ -34,7 +34,7 @@ from .renewal import RENEWALS
 from .retry import transient
 from .runtime import Outcome, Runtime
 from .shelf import Shelf
-from .turns import new_lease, take_turn
+from .turns import take_turn
 
 __all__ = ["Engine"]
 
@@ -103,7 +103,7 @@ class Engine(Shelf):
         reserved, call.lease = call.lease, None
         if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
             return await self._compute(rt, call)
-        call.lease = reserved or new_lease(rt, self.store, call)
+        call.lease = reserved or self._new_lease(rt, call)
         RENEWALS.add(call.lease)  # so that it is given up wherever this ends
         call.flight.undo = None
         try:
@@ -319,7 +319,7 @@ class Engine(Shelf):
             return False
         cancel_joins(key=(self.address, call.digest))
         if self.store.swaps:
-            call.lease, call.ordered = new_lease(rt, self.store, call), True
+            call.lease, call.ordered = self._new_lease(rt, call), True
         await self._mint(rt, call)
         note(call)
         if call.streams:

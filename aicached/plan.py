@@ -32,6 +32,7 @@ from .renewal import RENEWALS
 from .runtime import Runtime
 from .savings import Prices
 from .status import CacheStatus, Counts
+from .turns import new_lease
 
 __all__ = ["MISS", "Home", "Plan", "check_semantic"]
 
@@ -321,18 +322,16 @@ class Plan:
         flight.loop = loop
         return True
 
-    def guess(self, look: Look, rt: Runtime) -> dict[bytes, tuple[bytes, float]] | None:
-        """Return what is put into the store, should there be no answer, to take the lease; None: only look."""
+    def guess(self, look: Look, rt: Runtime) -> Lease | None:
+        """Return the lease that is to be taken, should there be no answer; None: only look."""
         flight, leading = look.boarded or (None, False)
         if not self.outlook.guesses or flight is None or not leading:
             return None
         self.outlook.guesses = False
-        now = rt.monotonic()
-        look.lease = lease = Lease(self.engine.store, look.digest, None, self.policy.max_compute, rt.alive())
-        lease.begin(now)
+        look.lease = lease = new_lease(rt, self.engine.store, look.digest, None, self.policy.max_compute)
         RENEWALS.add(lease)
         flight.undo = partial(RENEWALS.give_up, lease)
-        return lease.writes(now)
+        return lease
 
     def judge(self, look: Look, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value in what the store gave, and end the look-up with it; `MISS` sends the call the long way."""

@@ -23,7 +23,7 @@ from .flight import cancel_joins
 from .holdoff import HoldOffs
 from .keeping import objection, value_of
 from .keys.keyer import tag_keys
-from .lease import version_of
+from .lease import Lease, version_of
 from .policy import FRESH, judge
 from .runtime import Outcome, Runtime
 from .status import Counts
@@ -256,7 +256,7 @@ class Shelf:
         try:
             if self.store.swaps:
                 with suppress(WriteRefused):  # a full store still forgets
-                    await claims.order(ask, new_lease(rt, self.store, call), None)
+                    await claims.order(ask, self._new_lease(rt, call), None)
                     return
             await ask("delete", call.key)
         except StoreError:
@@ -270,6 +270,9 @@ class Shelf:
                 await rt.ask(self.store, "renew", place)
             except StoreError:
                 counts.errors += 1
+
+    def _new_lease(self, rt: Runtime, call: Call) -> Lease:
+        return new_lease(rt, self.store, call.digest, call.seen, call.facts.policy.max_compute)
 
     # Asking, failing -------------------------------------------------------------------------------------------------
 

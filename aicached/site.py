@@ -204,11 +204,11 @@ def _looked(
     if plan.waits:
         with look:
             if plan.board(look):
-                asked, puts = plan.asked(look), plan.guess(look, BLOCKING)
-                if puts is not None and look.lease is not None:
-                    look.found, look.lease.mine = plan.engine.store.reserve(asked, puts)
-                else:
+                asked, lease = plan.asked(look), plan.guess(look, BLOCKING)
+                if lease is None:
                     look.found = plan.engine.store.get_many(asked)
+                else:
+                    look.found, lease.mine = plan.engine.store.reserve(asked, lease.writes(BLOCKING.monotonic()))
                 if (value := plan.judge(look, args, kwargs)) is not MISS:
                     return value
     return given(drive(plan.engine.fetch(BLOCKING, plan.missed(look, wrapped, instance, args, kwargs))))
@@ -222,11 +222,12 @@ async def _alooked(
     if plan.waits:
         with look:
             if plan.outlook.hopes or plan.board(look, asyncio.get_running_loop()):
-                asked, puts = plan.asked(look), plan.guess(look, ASYNCIO)
-                if puts is not None and look.lease is not None:
-                    look.found, look.lease.mine = await plan.engine.store.areserve(asked, puts)
-                else:
+                asked, lease = plan.asked(look), plan.guess(look, ASYNCIO)
+                if lease is None:
                     look.found = await plan.engine.store.aget_many(asked)
+                else:
+                    puts = lease.writes(ASYNCIO.monotonic())
+                    look.found, lease.mine = await plan.engine.store.areserve(asked, puts)
                 if (value := plan.judge(look, args, kwargs)) is not MISS:
                     return value
     return given(await plan.engine.fetch(ASYNCIO, plan.missed(look, wrapped, instance, args, kwargs)))

@@ -29,9 +29,9 @@ _SLOWER = 1.5
 _JITTER = 0.2
 
 
-def new_lease(rt: Runtime, store: Store, call: Call) -> Lease:
-    """Return the lease that a call asks for, or overrules others with."""
-    made = Lease(store, call.digest, call.seen, call.facts.policy.max_compute, rt.alive())
+def new_lease(rt: Runtime, store: Store, digest: bytes, seen: bytes | None, longest: float) -> Lease:
+    """Return the lease that a call asks for, or overrules others with; see `Lease`."""
+    made = Lease(store, digest, seen, longest, rt.alive())
     made.begin(rt.monotonic())
     return made
 

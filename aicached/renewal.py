@@ -37,6 +37,8 @@ class Renewals:
         self._held: dict[bytes, Lease] = {}
         # Its put may be called in the middle of anything, from finalizers too.
         self._given_up: SimpleQueue[Lease] = SimpleQueue()
+        #: Those that were not there when they were given up, each with when to look again.
+        self._missed: deque[tuple[float, Lease]] = deque()
         self._thread: threading.Thread | None = None
 
     def add(self, lease: Lease) -> None:
@@ -70,7 +72,7 @@ class Renewals:
 
     def _run(self) -> None:
         due = time.monotonic() + leases.SECONDS / 3
-        missed: deque[tuple[float, Lease]] = deque()  # each with when to look again
+        missed = self._missed
         while True:
             until = min(due, missed[0][0]) if missed else due
             with suppress(Empty):

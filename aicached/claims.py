@@ -87,12 +87,14 @@ async def _pass(ask: Ask, lease: Lease, there: bytes | None) -> bool:
     """
     Compute without the lease; False where what is *there* in its place has changed meanwhile.
 
-    Nobody takes away then what one does not have, so that the generation alone tells of an invalidation.
+    Nobody takes away then what one does not have, so that the generation alone tells of an invalidation. Beside a
+    holder it is a new one: should the holder's claim be sent again after an invalidation, his own would be back.
     """
     keys = *_, generation_key = lease.keys()
     known: bytes | None = None
+    fresh = os.urandom(16) if lease.store.forgets else None
     for _ in range(_ROUNDS):
-        kept = known or (os.urandom(16) if lease.store.forgets else None)
+        kept = fresh if fresh is not None and there != PASS else known or fresh
         puts = {} if kept is None else {generation_key: (kept, lease.lasting)}
         heads = await _insist(ask, dict(zip(keys, (lease.seen, there, known), strict=True)), puts)
         if heads is None:
@@ -101,7 +103,7 @@ async def _pass(ask: Ask, lease: Lease, there: bytes | None) -> bool:
         value, held, generation = heads
         if version_of(value.data) != lease.seen or held.data != there:
             return False
-        known = generation.data
+        known = generation.data  # which is the new one where the answer to that was lost
     return False
 
 

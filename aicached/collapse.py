@@ -70,7 +70,6 @@ async def fly(rt: Runtime, call: Call, address: str, steps: Steps) -> Outcome:
             return await steps.alone()
         call.flight = flight
         if leading:
-            flight.loop = rt.loop()
             return await _lead(rt, call, flight, steps)
         call.found = None  # it may be invalidated during this wait
         while (landing := await rt.wait(flight, patience(call))) is None:
@@ -97,6 +96,7 @@ async def _stand_in(call: Call, flight: Flight, steps: Steps) -> Outcome:
 
 async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome:
     try:
+        flight.loop = rt.loop()
         found = await steps.look()
     except BaseException:
         abandon(flight)

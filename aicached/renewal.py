@@ -23,6 +23,8 @@ __all__ = ["RENEWALS", "Renewals"]
 
 #: Seconds after which a claim that was cancelled has been carried out, if it ever is.
 _LATE = 0.5
+#: How often a lease is looked for that is not there, and how often at all: until it has run out by itself.
+_LOOKS, _TRIES = 2, round(leases.SECONDS / _LATE)
 
 
 class Renewals:
@@ -37,8 +39,8 @@ class Renewals:
         self._held: dict[bytes, Lease] = {}
         # Its put may be called in the middle of anything, from finalizers too.
         self._given_up: SimpleQueue[Lease] = SimpleQueue()
-        #: Those that were not there when they were given up, each with when to look again.
-        self._missed: deque[tuple[float, Lease]] = deque()
+        #: Those that could not be given back: when to look again, for how many tries and looks, and the lease.
+        self._missed: deque[tuple[float, int, int, Lease]] = deque()
         self._thread: threading.Thread | None = None
 
     def add(self, lease: Lease) -> None:
@@ -69,6 +71,8 @@ class Renewals:
         with suppress(Empty):
             while True:
                 _release(self._given_up.get_nowait())
+        for *_, lease in list(self._missed):
+            _release(lease)
 
     def _run(self) -> None:
         due = time.monotonic() + leases.SECONDS / 3
@@ -76,12 +80,11 @@ class Renewals:
         while True:
             until = min(due, missed[0][0]) if missed else due
             with suppress(Empty):
-                lease = self._given_up.get(timeout=max(0.0, until - time.monotonic()))
-                if not _release(lease):
-                    missed.append((time.monotonic() + _LATE, lease))
+                self._give_back(self._given_up.get(timeout=max(0.0, until - time.monotonic())))
             now = time.monotonic()
             while missed and missed[0][0] <= now:
-                _release(missed.popleft()[1])
+                _, tries, looks, lease = missed.popleft()
+                self._give_back(lease, tries, looks)
             if now < due:
                 continue
             due = now + leases.SECONDS / 3
@@ -89,6 +92,12 @@ class Renewals:
                 return
             for lease in list(self._held.values()):
                 self._renew(lease)
+
+    def _give_back(self, lease: Lease, tries: int = _TRIES, looks: int = _LOOKS) -> None:
+        done = _release(lease)
+        tries, looks = tries - 1, looks - (done is False)
+        if not done and tries and looks:
+            self._missed.append((time.monotonic() + _LATE, tries, looks, lease))
 
     def _over(self) -> bool:
         with self._lock:
@@ -98,7 +107,10 @@ class Renewals:
 
     def _renew(self, lease: Lease) -> None:
         now = time.perf_counter()
-        if not lease.alive() or (lease.mine and now >= lease.ends):
+        if not lease.alive():
+            self.give_up(lease)
+            return
+        if lease.mine and now >= lease.ends:
             self.drop(lease)
             return
         if not lease.mine:  # its turn has not come
@@ -109,19 +121,20 @@ class Renewals:
                 self.drop(lease)  # another has it, or it was invalidated: the commit will tell
 
 
-def _release(lease: Lease) -> bool:
+def _release(lease: Lease) -> bool | None:
     """
-    Take a lease out of the store; False where it was not there.
+    Take a lease out of the store; False where it was not there, None where the store did not say.
 
     A claim that was cancelled may still be on its way, in a thread or in a socket: release finds nothing, then the
     claim is carried out, and holds everybody back although nobody computes. So what was not there is looked for again.
+    And where the answer to a claim was lost, so may be that to its release.
     """
     if lease.word is not None:  # it had no right to hold others back, and the word is for them
         return True
     _, key, _ = lease.keys()
     with suppress(StoreError):  # it ends by itself
         return lease.store.swap({key: lease.content}, {key: None}, news=key) is None
-    return True
+    return None
 
 
 RENEWALS = Renewals()

@@ -205,6 +205,7 @@ class _Lines:
         except redis.ConnectionError:
             if line.cut not in self._out:
                 raise asyncio.TimeoutError from None
+            del self._out[line.cut]
             await line.disconnect(nowait=True)
             return await self._connected(line, request, rides)
         finally:
@@ -213,7 +214,7 @@ class _Lines:
     async def _connected(self, line: Any, request: bytes, rides: Sequence[bytes]) -> Any:
         """Exchange on a line that has to be connected first: in a task, as nothing else can stop that."""
         task = self._loop.create_task(_aexchange(line, request, rides))
-        self._out[task.cancel] = 0
+        self._out[task.cancel] = -_SWEEPS  # it takes up to twenty steps of the loop, where a reply takes three
         self._begin_sweeps()
         try:
             await asyncio.wait({task})

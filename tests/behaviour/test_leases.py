@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from aicached import Cache, ai_cached, current_call, mode, trace
+from aicached import Cache, ai_cached, claims, current_call, mode, trace
 from aicached.lease import Lease
 from aicached.renewal import RENEWALS, Renewals
 from aicached.stores.redis import RedisStore
@@ -576,15 +576,50 @@ def test_what_is_invalidated_after_a_guess_is_not_stored(own_redis, run, colour)
     other.close()
 
 
-def test_a_guess_that_the_server_does_not_answer_is_given_back_or_ends(own_redis, run, colour, monkeypatch):
-    monkeypatch.setattr("aicached.lease.SECONDS", 1.0)
+def test_guesses_whose_answers_are_lost_are_given_back_although_the_store_is_left_alone(own_redis, run, colour):
+    """Requests arrive and replies do not: each of three has taken its lease, and the breaker opens."""
     with Proxy(own_redis.port) as proxy, redis.Redis.from_url(own_redis.url) as client:
         cache = Cache(proxy.url, timeout=0.3)
         ask = ai_cached(ScriptedModel().function(colour), cache=cache)
-        run(ask("first"))
-        run(ask("second"))
-        proxy.delay = 0.5
-        assert "third" == run(ask("third"))
+
+        def thirds():
+            threads = [threading.Thread(target=lambda n=n: run(ask(f"third {n}"))) for n in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        for prompt in ("first", "second"):
+            run(ask(prompt))
+        proxy.delay = 1.0
+        thirds()
         proxy.delay = 0.0
         assert no_lease_is_left(client)
+        began = time.monotonic()
+        thirds()
+        assert time.monotonic() - began < 3
         run(cache.aclose()) if colour == "async" else cache.close()
+
+
+def test_who_computes_beside_another_is_told_apart_from_him_by_a_generation_of_his_own(own_redis):
+    """A claim that is sent again after an invalidation brings its own generation back; nobody else may lean on it."""
+    store = RedisStore(own_redis.url, timeout=5)
+
+    async def ask(verb, *args, **kwargs):
+        return getattr(store, verb)(*args, **kwargs)
+
+    def lease():
+        made = Lease(store, digest, None, 60.0, lambda: True)
+        made.begin(0.0)
+        return made
+
+    digest = os.urandom(32)
+    first, beside = lease(), lease()
+    value, held, generation = first.keys()
+    assert claims.MINE == asyncio.run(claims.claim(ask, first, 0.0))
+    assert claims.PASS == asyncio.run(claims.claim(ask, beside, 0.0, beside=True))
+    store.swap({}, {value: None, held: None, generation: (os.urandom(16), 60.0)}, held)  # invalidated
+    assert store.reserve((value,), first.writes(0.0)) == ([None], True)  # the first one's claim, sent again
+    assert "outdated" == asyncio.run(claims.commit(ask, beside, bytes(100), 60.0))
+    assert store.get(value) is None
+    store.close()

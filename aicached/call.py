@@ -260,7 +260,8 @@ class Call:
         """Add the call to its function's counts."""
         counts = self.facts.counts
         counts.errors += self.errors
-        self.facts.outlook.learn(hit)
+        if self.fwd != "bypass" and not self.unreachable:  # who did not look, or got no answer, has learnt nothing
+            self.facts.outlook.learn(hit)
         if hit and self.entry is not None:
             counts.hits += 1
             counts.stale += self.stale

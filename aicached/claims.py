@@ -56,7 +56,9 @@ async def claim(
         lease.seen, there = version_of(value.data), held.data
         taking = refresh or (overrule and there == lease.rival)
         met = _met(lease, held, taking=taking, beside=beside)
-        if met is not None and (met != PASS or await _pass(ask, lease, there)):
+        if met == PASS and not await _pass(ask, lease, there):
+            continue  # it has changed meanwhile
+        if met is not None:
             return met
     lease.word = PASS  # something is there that cannot be compared: nobody waits for that
     return PASS

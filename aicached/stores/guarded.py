@@ -123,7 +123,8 @@ class GuardedStore(Store):
         if self.owed.debts:
             return self.get_many(keys), False
         with self._enter():
-            return self.store.reserve(keys, puts)
+            found, taken = self.store.reserve(keys, puts)
+        return self.owed.hide(keys, found, ()) if self.owed.debts else found, taken
 
     async def areserve(
         self, keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]
@@ -131,7 +132,8 @@ class GuardedStore(Store):
         if self.owed.debts:
             return await self.aget_many(keys), False
         with self._enter():
-            return await self.store.areserve(keys, puts)
+            found, taken = await self.store.areserve(keys, puts)
+        return self.owed.hide(keys, found, ()) if self.owed.debts else found, taken
 
     # One that expects nothing is an order, such as to forget.
     def swap(self, expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes = b"") -> list[Head] | None:

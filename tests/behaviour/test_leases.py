@@ -601,6 +601,24 @@ def test_guesses_whose_answers_are_lost_are_given_back_although_the_store_is_lef
         run(cache.aclose()) if colour == "async" else cache.close()
 
 
+def test_an_outage_is_no_heap_of_leases_to_give_back(own_redis, run, colour):
+    store = FlakyStore(RedisStore(own_redis.url, timeout=5))
+    cache = Cache(store)
+    ask = ai_cached(ScriptedModel().function(colour), cache=cache)
+    for prompt in ("first", "second"):
+        run(ask(prompt))
+    store.always_fail()
+    for n in range(50):
+        assert f"prompt {n}" == run(ask(f"prompt {n}"))
+    until = time.monotonic() + 5
+    while not RENEWALS._given_up.empty() and time.monotonic() < until:
+        time.sleep(0.02)
+    left = [lease for *_, lease in list(RENEWALS._missed) if lease.store is cache.engine.store]
+    assert len(left) <= 1, "of the one that could not know better"
+    store.heal()
+    run(cache.aclose()) if colour == "async" else cache.close()
+
+
 def test_who_computes_beside_another_is_told_apart_from_him_by_a_generation_of_his_own(own_redis):
     """A claim that is sent again after an invalidation brings its own generation back; nobody else may lean on it."""
     store = RedisStore(own_redis.url, timeout=5)

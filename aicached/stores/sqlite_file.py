@@ -106,16 +106,19 @@ class SQLiteFile:
 
     def row(self, sql: str, values: tuple[Any, ...]) -> Any:
         """Read one row, on this thread's own connection."""
-        link = self._local.link or self._open_reader()
+        link = self._local.link
         try:
+            if link is not None:
+                try:
+                    with link.lock:
+                        return link.run(sql, values).fetchone()
+                except sqlite3.ProgrammingError:
+                    pass  # Closed by another thread; or a finalizer reads in the middle of a read, on the same cursor.
+            link = self._local.link = self._open(_READ_PATIENCE, held=True)
             try:
-                with link.lock:
-                    return link.run(sql, values).fetchone()
-            except sqlite3.ProgrammingError:
-                # Closed by another thread; or a finalizer reads in the middle of a read, on the same cursor.
-                link = self._open_reader()
-                with link.lock:
-                    return link.run(sql, values).fetchone()
+                return link.run(sql, values).fetchone()
+            finally:
+                link.lock.release()
         except sqlite3.Error as error:
             raise self._failure(error, link) from error
 
@@ -193,15 +196,14 @@ class SQLiteFile:
         for lock in held:
             lock.release()
 
-    def _open_reader(self) -> _Link:
-        self._local.link = link = self._open(_READ_PATIENCE)
-        return link
-
-    def _open(self, patience: float) -> _Link:
+    def _open(self, patience: float, held: bool = False) -> _Link:
+        """Open a connection; one that is *held* is locked already, or a fork could close it before it is used."""
         if not self._opening.acquire(timeout=self.timeout):
             raise StoreUnavailable(f"{self.address}: opening it takes too long")
         try:
             link = _Link(_connect(self.path, self.timeout, patience), _identity(self.path))
+            if held:
+                link.lock.acquire()
             self._links.add(link)
             return link
         except (sqlite3.Error, OSError) as error:

@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aicached.errors import StoreError, StoreUnavailable, WriteRefused
 from aicached.stores import sqlite_file
 from aicached.stores.sqlite import SQLiteStore
+from aicached.stores.sqlite_file import SQLiteFile
 from aicached.testing.clock import FakeClock
 from aicached.testing.conformance import StoreConformance
 
@@ -637,6 +639,25 @@ class TestProcesses:
             assert store.get(value(-2)) == b"turn %d" % turn
         store.close()
         assert sound(path)
+
+    def test_no_connection_is_closed_before_its_first_use(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One fork closes a reader's connection, and the next one, right behind it, would close what he then opens."""
+        store = SQLiteStore(path, timeout=20)
+        store.set(value(1), b"one", None)
+        closing: list[threading.Thread] = []
+        opened = SQLiteFile._open
+
+        def close_what_is_opened(file: SQLiteFile, *args: Any, **kwargs: Any) -> Any:
+            link = opened(file, *args, **kwargs)
+            closing.append(threading.Thread(target=store.close))
+            closing[-1].start()
+            closing[-1].join(0.1)
+            return link
+
+        monkeypatch.setattr(SQLiteFile, "_open", close_what_is_opened)
+        assert store.get(value(1)) == b"one"
+        assert 1 == len(closing)
+        closing[0].join()
 
     @needs_fork
     def test_no_connection_crosses_a_fork(self, path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from .errors import ConfigurationError, StoreError
 from .latest import Latest
+from .living import Living
 from .policy import seconds
 from .savings import Savings
 from .status import CacheInfo, Counts, Stats
@@ -185,7 +186,7 @@ class Ledger:
     def _collect(self) -> None:
         """Move what was counted since the last time to what is owed."""
         left = {self._left.popleft() for _ in range(len(self._left))}
-        for mark, followed in list(self._followed.items()):
+        for mark, followed in self._followed.copy().items():
             news = followed.news()
             if news:
                 for sheet in ("all", _date(self.wall()).isoformat()):
@@ -262,7 +263,7 @@ class _Clerk:
     """Flush all ledgers of this process from one thread."""
 
     def __init__(self) -> None:
-        self.ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+        self.ledgers = Living[Ledger]()
         self.begin()
 
     def begin(self) -> None:
@@ -286,9 +287,12 @@ class _Clerk:
     def _run(self) -> None:
         over = self.over
         while not over.wait(PERIOD):
-            for ledger in list(self.ledgers):
-                with suppress(Exception):  # nobody is there to hear of it, and the next second tries again
-                    ledger.flush()
+            self._flush()
+
+    def _flush(self) -> None:
+        for ledger in self.ledgers:
+            with suppress(Exception):  # nobody is there to hear of it, and the next second tries again
+                ledger.flush()
 
     def stop(self) -> None:
         """Stop the thread, but for one that waits for its store; before a fork, so that none is cut in two."""
@@ -305,12 +309,12 @@ class _Clerk:
     def end(self) -> None:
         """Stop the thread, and flush what is left."""
         self.stop()
-        for ledger in list(self.ledgers):
+        for ledger in self.ledgers:
             ledger.flush()
 
     def after_fork(self) -> None:
         had = self.thread is not None
-        for ledger in list(self.ledgers):
+        for ledger in self.ledgers:
             ledger.after_fork()
         self.begin()
         if had:

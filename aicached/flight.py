@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+
+from .living import Living
 
 __all__ = [
     "ABANDONED",
@@ -119,7 +120,7 @@ LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("aicached.leading", default
 
 _table: dict[Key, Flight] = {}
 #: Computations that nobody joins.
-_apart: weakref.WeakSet[Flight] = weakref.WeakSet()
+_apart: Living[Flight] = Living()
 #: Streams that are over, noted where the lock could not be taken: by a finalizer that runs under it, for one.
 _retired: deque[Flight] = deque()
 # Re-entrant, as a collected waiter leaves in the middle of anything, perhaps of a `join`. Each critical section is one
@@ -160,7 +161,8 @@ def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: boo
         ``(None, False)`` where there is none and none was begun.
     """
     with _lock:
-        _read_notes()
+        if _retired:
+            _read_notes()
         there = _table.get(key)
         if there is not None and not there.gone and (there.newest or not newest):
             mine = [flight for flight in LEADING.get() if flight.landing is None or flight.streaming]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from .behind import Behind
 from .entry import Entry
 from .errors import StoreError, WriteRefused
 from .keys.keyer import stamp_key
+from .living import Living
 from .policy import EXPIRED, judge
 from .runtime import BLOCKING
 from .status import Counts
@@ -207,11 +207,11 @@ class Purging:
         return True
 
 
-_living: weakref.WeakSet[Purging] = weakref.WeakSet()
+_living: Living[Purging] = Living()
 
 
 def _begin_all() -> None:
-    for purging in list(_living):
+    for purging in _living:
         purging.begin()
 
 

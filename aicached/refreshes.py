@@ -71,7 +71,7 @@ class Refreshes:
             if self._deaths.get(key, 0) >= DEATHS:
                 del self._deaths[key]  # who computes now may find it to be well
                 return False
-            for each, there in list(self._running.items()):
+            for each, there in self._running.copy().items():
                 if there.dead():
                     self._ended(each, there, well=False)
             if key in self._running or len(self._running) >= LIMIT:

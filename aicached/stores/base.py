@@ -11,18 +11,18 @@ import asyncio
 import hashlib
 import os
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 
 from ..errors import StoreError
+from ..living import Living
 
 __all__ = ["HEAD", "Head", "Puts", "Store", "lists"]
 
 _Result = TypeVar("_Result")
-_living: weakref.WeakSet[Store] = weakref.WeakSet()
+_living: Living[Store] = Living()
 
 
 #: Bytes of a key.
@@ -333,12 +333,12 @@ class Store:
 
 
 def _before_fork() -> None:
-    for store in list(_living):
+    for store in _living:
         store.fork_begins()
 
 
 def _after_fork(child: bool) -> None:
-    for store in list(_living):
+    for store in _living:
         store.fork_ends(child)
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import StoreError
+from ..living import Living
 
 __all__ = ["Owed", "forgive"]
 
@@ -51,7 +52,8 @@ class Owed:
 
     def begin(self) -> None:
         """Begin in a new process: what is owed is owed by it, too."""
-        self._lock = threading.Lock()
+        # Re-entrant, as a finalizer may invalidate something in the middle of anything; two couriers do no harm.
+        self._lock = threading.RLock()
         self._courier: threading.Thread | None = None
 
     def add(self, key: bytes, verb: str, *args: Any) -> None:
@@ -81,7 +83,7 @@ class Owed:
 
     def deliver(self) -> None:
         """Pay everything, or raise the first `StoreError`."""
-        for key, debt in list(self.debts.items()):
+        for key, debt in self.debts.copy().items():
             pay = self._pay()
             if pay is not None:
                 pay(debt[0], *debt[1])
@@ -89,7 +91,7 @@ class Owed:
 
     async def adeliver(self) -> None:
         """Twin of `deliver`."""
-        for key, debt in list(self.debts.items()):
+        for key, debt in self.debts.copy().items():
             pay = self._apay()
             if pay is not None:
                 await pay(debt[0], *debt[1])
@@ -111,17 +113,17 @@ class Owed:
                     return
 
 
-_all: weakref.WeakSet[Owed] = weakref.WeakSet()
+_all: Living[Owed] = Living()
 
 
 def forgive() -> None:
     """Owe nothing to anybody any more."""
-    for owed in list(_all):
+    for owed in _all:
         owed.debts.clear()
 
 
 @atexit.register
 def _deliver_all() -> None:
-    for owed in list(_all):
+    for owed in _all:
         with suppress(StoreError):
             owed.deliver()

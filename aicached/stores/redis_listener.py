@@ -15,13 +15,14 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
 import redis
 from redis.exceptions import NoPermissionError
+
+from ..living import Living
 
 __all__ = ["Hearer", "Listener"]
 
@@ -55,7 +56,7 @@ class Listener:
 
     def __init__(self, make: Callable[[], Any], address: str, prefixes: tuple[str, ...]) -> None:
         self._make, self._address, self._prefixes = make, address, prefixes
-        self._hearers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._hearers = Living[Any]()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self.sure = 0.0  # of time.monotonic
@@ -87,17 +88,17 @@ class Listener:
                 pause = _FIRST_PAUSE if self.sure else min(2 * pause, _LONGEST_PAUSE)
                 self.sure = 0.0
                 self._forget()
-                if len(self._hearers):
+                if self._hearers:
                     self._lost(error)
                 self.tried.set()
             time.sleep(pause)
 
     def _wanted(self) -> bool:
         """Does anybody listen? Where nobody does, this thread is none any more: who joins now starts another."""
-        if len(self._hearers):
+        if self._hearers:
             return True
         with self._lock:
-            if not len(self._hearers):
+            if not self._hearers:
                 self._thread, self.sure = None, 0.0
                 self.tried.clear()
             return self._thread is not None
@@ -156,14 +157,14 @@ class Listener:
             )
 
     def _forget(self) -> None:
-        for hearer in list(self._hearers):
+        for hearer in self._hearers:
             hearer.flush()
 
     def _tell(self, names: list[bytes] | None) -> None:
         if names is None:  # FLUSHALL
             self._forget()
             return
-        for hearer in list(self._hearers):
+        for hearer in self._hearers:
             for name in names:
                 hearer.changed(name)
 

@@ -52,7 +52,7 @@ class Loops:
 
     def close(self, here: asyncio.AbstractEventLoop | None = None) -> None:
         """Let loops other than *here* close their connections; those that do not run do so when they end."""
-        for loop, lines in list(self._lines.items()):
+        for loop, lines in self._lines.copy().items():
             if loop is not here and loop.is_running() and self._lines.pop(loop, None) is lines:
                 ending = lines.end()
                 try:
@@ -235,13 +235,13 @@ class _Lines:
             self._loop.call_later(self._timeout / _SWEEPS, self._sweep)
 
     def _sweep(self) -> None:
-        for stop, met in list(self._out.items()):
+        for stop, met in self._out.copy().items():
             self._out[stop] = met + 1
             if met >= _SWEEPS:
                 del self._out[stop]
                 stop()
         served, self._served = self._served, False
-        for waiter, waited in self._waiting.items():
+        for waiter, waited in self._waiting.copy().items():
             self._waiting[waiter] = waited + (1 / _CROWD if served else 1)
             if waited >= _SWEEPS and not waiter.done():
                 waiter.set_exception(StoreError(f"all {_LINES} connections of this event loop are in use"))

@@ -14,13 +14,13 @@ import os
 import random
 import struct
 import time
-import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import StoreError
+from ..living import Living
 from .base import HEAD, KEY, Head, Puts, Store, added, last_number, lists, place
 from .sqlite_file import Run, SQLiteFile
 
@@ -352,11 +352,11 @@ class SQLiteStore(Store):
 @atexit.register
 def _close_all() -> None:
     """Put last uses into the files, and close them, before the interpreter takes its modules apart."""
-    for store in list(_stores):
+    for store in _stores:
         store.close()
 
 
-_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
+_stores: Living[SQLiteStore] = Living()
 _thread: ThreadPoolExecutor | None = None
 
 

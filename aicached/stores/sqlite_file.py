@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from ..errors import StoreError, StoreUnavailable, WriteRefused
+from ..living import Living
 from .sqlite_rows import Rows
 
 __all__ = ["Run", "SQLiteFile"]
@@ -96,7 +97,7 @@ class SQLiteFile:
 
     def _begin(self) -> None:
         self._local = _Local()
-        self._links: weakref.WeakSet[_Link] = weakref.WeakSet()
+        self._links = Living[_Link]()
         self._writer: _Link | None = None
         self._opening = threading.Lock()
         # Not re-entrant: a finalizer that writes in the middle of a write must not end its transaction. It waits for
@@ -230,7 +231,7 @@ class SQLiteFile:
 
     def _close_links(self) -> None:
         """Close every connection; the threads that held them find out, and open new ones."""
-        for link in list(self._links):
+        for link in self._links:
             link.close()
         self._writer = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -208,3 +209,25 @@ def test_what_is_delivered_while_somebody_reads_is_hidden_from_him(colour, run):
     store.down, store.meanwhile = False, guarded.owed.deliver
     assert [None] == run(guarded.get_many([key]) if colour == "sync" else guarded.aget_many([key]))
     assert not guarded.owed.debts
+
+
+def test_what_comes_to_be_owed_in_the_middle_of_paying_is_in_nobodys_way(store: FlakyStore, colour, run):
+    """A collection of garbage may begin at any allocation, and run finalizers or let other threads go on."""
+    guarded = GuardedStore(store)
+    debts, numbers = guarded.owed, count()
+
+    def owe_more(phase: str = "start", _: Any = None) -> None:
+        if phase == "start":
+            debts.add(b"v%032d" % next(numbers), "delete", KEY)
+
+    for _ in range(40):
+        owe_more()
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(owe_more)
+    gc.set_threshold(1)
+    try:
+        run(debts.adeliver() if colour == "async" else debts.deliver())
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(owe_more)

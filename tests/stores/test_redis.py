@@ -601,7 +601,7 @@ class TestEventLoops:
 
     def test_a_crowd_waits_for_its_turn_as_long_as_others_are_served(self, redis_url: str) -> None:
         store = RedisStore(redis_url, timeout=0.05)
-        keys = [value(number) for number in range(3000)]
+        keys = [value(number) for number in range(1500)]
 
         async def work() -> list[Any]:
             began = time.monotonic()

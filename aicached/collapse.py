@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from .call import Call
 from .codec.values import Undecodable
+from .context import restore
 from .flight import (
     ABANDONED,
     EMPTY,
@@ -116,8 +117,7 @@ async def _led(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome
             call.count(hit=call.hit)
         return outcome
     finally:
-        with suppress(ValueError):  # a coroutine that is collected is closed in another context
-            LEADING.reset(token)
+        restore(LEADING, token)
 
 
 async def _joined(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome | None:

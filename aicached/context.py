@@ -10,14 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
 from .entry import Entry
 from .errors import ConfigurationError
 from .status import CacheStatus
 
-__all__ = ["AMBIENT", "MODES", "PLAIN", "Ambient", "CurrentCall", "current_call", "mode", "sample", "scope", "trace"]
+__all__ = [
+    "AMBIENT",
+    "MODES",
+    "PLAIN",
+    "Ambient",
+    "CurrentCall",
+    "current_call",
+    "mode",
+    "restore",
+    "sample",
+    "scope",
+    "trace",
+]
 
 
 class Mode(NamedTuple):
@@ -180,6 +192,14 @@ class CurrentCall:
 
 
 CURRENT: ContextVar[CurrentCall | None] = ContextVar("aicached.current", default=None)
+
+
+def restore(variable: ContextVar[Any], token: Token[Any]) -> None:
+    """Give a context variable its former value, except where a collected coroutine is closed in another context."""
+    try:  # noqa: SIM105, as every miss comes here twice
+        variable.reset(token)
+    except ValueError:
+        pass
 
 
 def current_call() -> CurrentCall:

@@ -13,15 +13,13 @@ count.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from contextvars import Token
 from functools import partial
 from typing import Any
 
 from . import claims, streams
 from .call import Call, spend
 from .collapse import Steps, fly
-from .context import CURRENT, CurrentCall
+from .context import CURRENT, restore
 from .entry import Entry
 from .errors import StoreError
 from .flight import abandon, apart, cancel_joins
@@ -79,14 +77,9 @@ class Engine(Shelf):
             return None
         entry = await self.look(rt, call)
         found = self._stale(rt, call) if entry is None else self.hit(call, entry)
-        return found or await self._near(rt, call)
-
-    async def _near(self, rt: Runtime, call: Call) -> Outcome | None:
-        """Return the answer to a call that means the same, where nothing is stored for this one."""
         matcher = call.facts.matcher
-        if matcher is None or call.fwd != "uri-miss" or call.unreachable:
-            return None
-        found: Outcome | None = await matcher.nearest(rt, self, call)
+        if found is None and matcher is not None and call.fwd == "uri-miss" and not call.unreachable:
+            found = await matcher.nearest(rt, self, call)
         return found
 
     # A miss, and whose turn it is ------------------------------------------------------------------------------------
@@ -104,7 +97,8 @@ class Engine(Shelf):
         if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
             return await self._compute(rt, call)
         call.lease = reserved or self._new_lease(rt, call)
-        RENEWALS.add(call.lease)  # so that it is given up wherever this ends
+        if reserved is None:
+            RENEWALS.add(call.lease)  # so that it is given up wherever this ends
         call.flight.undo = None
         try:
             if not call.lease.mine:
@@ -245,7 +239,7 @@ class Engine(Shelf):
         try:
             return await self._attempts(rt, call)
         finally:
-            _reset(token)
+            restore(CURRENT, token)
             call.origin_seconds = rt.monotonic() - started
 
     async def _attempts(self, rt: Runtime, call: Call) -> Outcome:
@@ -355,8 +349,3 @@ def _changed(call: Call) -> bool:
 
 async def _nothing() -> None:
     """Find nothing: who refreshes knows what is there."""
-
-
-def _reset(token: Token[CurrentCall | None]) -> None:
-    with suppress(ValueError):  # a coroutine that is collected is closed in another context
-        CURRENT.reset(token)

@@ -43,10 +43,11 @@ def note(call: Call) -> None:
 
     This is done before the origin runs, which may change its arguments; what cannot be told is left out.
     """
-    facts, parts = call.facts, dict[str, bytes]()
-    with suppress(Exception):
-        if call.lane is not None:
-            parts = facts.keyer.parts(call.lane, call.digest, *call.keyed)
+    facts = call.facts
+    try:
+        parts = {} if call.lane is None else facts.keyer.parts(call.lane, call.digest, *call.keyed)
+    except Exception:
+        parts = {}
     call.parts = _packed(parts)
     if facts.keep_arguments:
         with suppress(Exception):

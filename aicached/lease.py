@@ -84,10 +84,11 @@ class Lease:
         self.lasting = 2 * longest + SECONDS
         self.ends = self.begun = 0.0
         self.alive = alive
-        self.token = os.urandom(_TOKEN)
+        drawn = os.urandom(2 * _TOKEN)
+        self.token = drawn[:_TOKEN]
         #: What an invalidation changes. A store that may forget is given one with the lease: were there none, one that
         #: was put by an invalidation and then lost could not be told from none at all.
-        self.generation: bytes | None = os.urandom(_TOKEN) if store.forgets else None
+        self.generation: bytes | None = drawn[_TOKEN:] if store.forgets else None
         #: The computation before this one has failed.
         self.again = False
         #: It is held: renewed from time to time. Before, it is only known, so that it can be given up.

@@ -246,11 +246,11 @@ class Policy:
         Raises:
             Exception: whatever a callable ttl raises.
         """
-        ttl = self.ttl if asked is ... else asked
-        if not callable(ttl):
-            return None if ttl is None else seconds(ttl, "ttl")
-        ttl = ttl(value)
-        return -1.0 if ttl is None else seconds(ttl, "ttl")
+        ttl: Any = self.ttl if asked is ... else asked
+        if callable(ttl):
+            ttl = ttl(value)
+            return -1.0 if ttl is None else seconds(ttl, "ttl")
+        return ttl if ttl is None or asked is ... else seconds(ttl, "ttl")
 
 
 #: Number of the built-in rules of completeness; raise it when they change.

@@ -162,7 +162,8 @@ class Blocking(Runtime):
         try:
             return await story
         finally:
-            abandon(flight)  # which says nothing where it has landed
+            if flight.landing is None:
+                abandon(flight)
 
     def bell(self) -> Bell:
         return ThreadBell()

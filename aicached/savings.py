@@ -124,8 +124,10 @@ def _priced(usage: Usage, prices: Prices) -> Usage:
         return usage
     price = prices.get(usage.model)
     if price is None:
-        return usage._replace(cost=_listed_cost(usage))
-    return usage._replace(cost=(usage.tokens_in * price[0] + usage.tokens_out * price[1]) / 1e6)
+        cost = _listed_cost(usage)
+    else:
+        cost = (usage.tokens_in * price[0] + usage.tokens_out * price[1]) / 1e6
+    return usage if cost is None else usage._replace(cost=cost)
 
 
 def _listed_cost(usage: Usage) -> float | None:

@@ -22,7 +22,8 @@ from ..keys.naming import identity, main_name
 __all__ = ["NONE", "Classes", "Undecodable", "annotated_classes", "classes_within", "shown"]
 
 #: Arguments that hold no class; asked of each argument at each hit on an answer with objects in it.
-_PLAIN = frozenset((str, int, float, bool, bytes, dict, type(None)))
+_SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
+_PLAIN = _SCALARS | {dict}
 _PLAIN_MODULES = ("builtins", "typing", "types", "collections", "collections.abc")
 
 
@@ -106,6 +107,8 @@ def classes_within(values: Iterable[Any]) -> list[type]:
     """Return the classes among arguments: ``response_format=Answer``, ``list[Answer]``, or those of a list of tools."""
     found: list[type] = []
     for value in values:
+        if type(value) in _SCALARS:
+            continue
         for each in _within(value):
             if type(each) in _PLAIN:
                 continue

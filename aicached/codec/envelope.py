@@ -107,8 +107,9 @@ class Codec:
         meta = msgpack.packb(list(entry.meta))
         _meta(meta)  # what is sealed can be opened
         flags = _KINDS.index(entry.kind) | squeezed | self._locks
-        created, swr, sie = (round(moment * 1000) for moment in (entry.created, *entry.windows))
-        times = (created, -1 if entry.ttl is None else round(entry.ttl * 1000), swr, sie)
+        swr, sie = entry.windows
+        ttl = -1 if entry.ttl is None else round(entry.ttl * 1000)
+        times = (round(entry.created * 1000), ttl, round(swr * 1000), round(sie * 1000))
         header = _HEADER.pack(entry.version, _MAGIC, _FORMAT, flags, digest, *times, len(meta), len(payload))
         body = meta + payload
         if self.ciphers:

@@ -47,11 +47,12 @@ def _learnable(raw: bytes) -> Any:
 def _plain(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
-        if all(type(name) is str for name in value):
-            return {name: _plain(value[name]) for name in sorted(value)}
-        return form({_checked(key): _checked(item) for key, item in value.items()})
+        for name in value:
+            if type(name) is not str:
+                return form({_checked(key): _checked(item) for key, item in value.items()})
+        return {name: item if type(item := value[name]) in _SCALARS else _plain(item) for name in sorted(value)}
     if kind is list:
-        return [_plain(item) for item in value]
+        return [item if type(item) in _SCALARS else _plain(item) for item in value]
     return _checked(value)
 
 
@@ -59,9 +60,12 @@ def _checked(value: Any) -> Any:
     kind = type(value)
     if kind in (dict, list):
         _plain(value)
-    elif kind not in (str, int, float, bool, type(None)):
+    elif kind not in _SCALARS:
         raise _NotPlain
     return value
+
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 class Lane:

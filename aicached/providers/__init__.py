@@ -65,7 +65,10 @@ def of_client(value: Any) -> Provider | None:
 
 def of_answer(value: Any) -> Provider | None:
     """Return the provider whose answer *value* is, as an object of its SDK or as the same thing in dicts."""
-    return next((p for p in PROVIDERS if p.is_answer(value)), None)
+    for provider in PROVIDERS:  # no generator: each miss asks, and mostly the first one knows
+        if provider.is_answer(value):
+            return provider
+    return None
 
 
 def of_class(cls: type) -> Provider | None:

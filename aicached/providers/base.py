@@ -47,6 +47,14 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _count(value: Any, names: tuple[str, ...]) -> int:
+    """Return the first of some fields that is a count."""
+    for name in names:
+        if isinstance(count := part(value, name), int):
+            return count
+    return 0
+
+
 class Watch:
     """
     See the chunks of one stream go by, to tell at its end whether it was whole, and what it cost.
@@ -145,9 +153,7 @@ class Provider:
         used = part(answer, "usage")
         if used is None:
             return None
-        tokens = [part(used, name) for name in self.tokens]
-        into, out = (next((n for n in pair if isinstance(n, int)), 0) for pair in (tokens[::2], tokens[1::2]))
-        return Usage(_text(part(answer, "model")), into, out)
+        return Usage(_text(part(answer, "model")), _count(used, self.tokens[::2]), _count(used, self.tokens[1::2]))
 
     #: Names of the counts of tokens, in and out in turn.
     tokens: tuple[str, ...] = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")

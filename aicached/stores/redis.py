@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -219,8 +218,10 @@ class RedisStore(Store):
         """Run a script: whole the first time, which the server remembers, then by its digest."""
         script, *about = said
         if script in self._told:
-            with suppress(NoScriptError):  # it has begun anew
+            try:
                 return self._ask(script.called(*about, whole=False), rides)
+            except NoScriptError:
+                pass  # it has begun anew
         reply = self._ask(script.called(*about, whole=True), rides)
         self._told.add(script)
         return reply
@@ -228,8 +229,10 @@ class RedisStore(Store):
     async def _arun(self, said: commands.Said, rides: bytes = b"") -> Any:
         script, *about = said
         if script in self._told:
-            with suppress(NoScriptError):
+            try:
                 return await self._aask(script.called(*about, whole=False), rides)
+            except NoScriptError:
+                pass
         reply = await self._aask(script.called(*about, whole=True), rides)
         self._told.add(script)
         return reply

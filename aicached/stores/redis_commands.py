@@ -68,13 +68,14 @@ class Script:
 Said = tuple[Script, Sequence[bytes], Sequence[bytes]]
 
 
+@lru_cache(4096)  # the stamps are the same in call after call, and a miss names its lease twice
 def _name(key: bytes) -> bytes:
     return b"ac1:%b:{%b}" % (key[:1], hexlify(key[1:]))
 
 
 @lru_cache(4096)
 def _mark(key: bytes) -> bytes:
-    """Return the name of what is no value, packed; stamps are the same in call after call."""
+    """Return the name of what is no value, packed."""
     return bulk(_name(key))
 
 

@@ -30,6 +30,7 @@ from .flight import (
     join,
     land,
     leave,
+    present,
     retire,
 )
 from .keeping import shared, value_of
@@ -112,7 +113,9 @@ async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcom
 async def _led(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome:
     token = LEADING.set((*LEADING.get(), flight))
     try:
-        outcome = await _joined(rt, call, flight, steps) or await _compute(call, flight, steps)
+        behind_it = call.mode.reads and present(behind(flight.key))
+        outcome = await _joined(rt, call, flight, steps) if behind_it else None
+        outcome = outcome or await _compute(call, flight, steps)
         if flight.orphan and not isinstance(outcome[1], Recording):  # nobody else counts what it has cost
             call.count(hit=call.hit)
         return outcome
@@ -122,7 +125,7 @@ async def _led(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome
 
 async def _joined(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome | None:
     """Take the answer of a refresh that runs behind, of the entry that this call found expired; None: there is none."""
-    there, _ = join(behind(flight.key), (), lead=False) if call.mode.reads else (None, False)
+    there, _ = join(behind(flight.key), (), lead=False)
     landing = await rt.wait(there, patience(call)) if there is not None else None
     if there is not None and landing is None:
         leave(there)  # and let it go on: nobody computes behind for somebody

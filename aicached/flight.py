@@ -38,6 +38,7 @@ __all__ = [
     "join",
     "land",
     "leave",
+    "present",
     "retire",
 ]
 
@@ -146,6 +147,11 @@ def behind(key: Key) -> Key:
 def aside(key: Key) -> Key:
     """Return the key of the flight of those who may not store: nobody who may gets his answer from them unstored."""
     return key[0], b"o" + key[1]
+
+
+def present(key: Key) -> bool:
+    """Is there a flight with this key? This is a glance without the lock; `join` finds out."""
+    return key in _table
 
 
 def join(key: Key, stamps: tuple[bytes, ...], *, newest: bool = False, lead: bool = True) -> tuple[Flight | None, bool]:

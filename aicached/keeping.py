@@ -20,7 +20,7 @@ from . import providers
 from .call import MISSES, Call
 from .codec.classes import Classes
 from .codec.envelope import new_version
-from .codec.values import IMMUTABLE, Undecodable, decode, encode
+from .codec.values import IMMUTABLE, Undecodable, decode, encode, plain
 from .entry import Entry, Meta
 from .errors import ConfigurationError, UnstorableValue
 from .keys.keyer import WORDS
@@ -52,7 +52,7 @@ def note(call: Call) -> None:
     if facts.keep_arguments:
         with suppress(Exception):
             call.shown = _packed(facts.keyer.shown(*call.keyed[:3]))
-    if call.fwd in {"uri-miss", "stale"}:
+    if not facts.streak.over and call.fwd in {"uri-miss", "stale"}:
         _watch(call, parts)
 
 
@@ -118,7 +118,8 @@ def _entry(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None)
 def _encode(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> str | None:
     """Encode the answer, kept or not, for those who waited for it; return why it is too large to be kept."""
     kind = "value" if tape is None else "stream"
-    payload = payload_of(value, call.classes, call.facts.verified) if tape is None else tape()
+    # Most answers are plain: then it need not be put together what may be made when decoding.
+    payload = (plain(value) or payload_of(value, call.classes, call.facts.verified)) if tape is None else tape()
     call.made = now, kind, payload, (value,) if type(value) in IMMUTABLE else ()
     return "too large" if len(payload) > call.facts.max_value_bytes else None
 
@@ -240,7 +241,6 @@ def _watch(call: Call, parts: Mapping[str, bytes]) -> None:
     facts, keyer = call.facts, call.facts.keyer
     if facts.counts.hits:
         facts.streak.end()
-    if facts.streak.over:
         return
     others = {*WORDS, *keyer.fingerprint.view.followed}  # the fingerprint warns of its own
     found = facts.streak.missed({name: digest for name, digest in parts.items() if name not in others})

@@ -87,7 +87,7 @@ class Shelf:
 
     def plain_hit(self, data: Any, stamps: list[Any], digest: bytes, rules: bytes) -> Entry | None:
         """Return the fresh entry in what a store gave for a key and its stamps; None sends the call the long way."""
-        entry = data if type(data) is Entry else self._again(data, digest)
+        entry = data if data is None or type(data) is Entry else self._remembered(data, digest)
         if entry is None or self.store.now() >= entry.until or entry.meta.rules != rules or entry.meta.stamps != stamps:
             return None
         return entry
@@ -109,11 +109,14 @@ class Shelf:
                 found = await self._ask(rt, call, "get_many", asked)
             data, *stamps, call.epoch = found
             call.stamps = stamps[: len(call.places)]
-            call.current.stale, call.seen = None, _version(data)
-            entry = self._again(data, call.digest)
-            if data is not None and entry is None:
-                call.errors += 1
-                call.detail = "damaged"
+            call.current.stale = call.seen = entry = None
+            if data is not None:
+                call.seen = _version(data)
+                # Remembered, as the next call is likely to want the same.
+                entry = data if type(data) is Entry else self._remembered(data, call.digest)
+                if entry is None:
+                    call.errors += 1
+                    call.detail = "damaged"
             if entry is None or not await self._stands(rt, call, entry, dict(zip(asked[1:-1], stamps, strict=True))):
                 return None
         except StoreError as error:
@@ -148,10 +151,6 @@ class Shelf:
     def opened(self, data: Any, digest: bytes) -> Entry | None:
         """Return the entry in what a store gave for a digest, None where it is none."""
         return data if data is None or type(data) is Entry else self.codec.open(data, digest)
-
-    def _again(self, data: Any, digest: bytes) -> Entry | None:
-        """Do as `opened`, for a call: the next one is likely to want the same."""
-        return data if data is None or type(data) is Entry else self._remembered(data, digest)
 
     def hit(self, call: Call, entry: Entry) -> Outcome | None:
         """Return the value of a fresh entry, None where it cannot be had or today's rules speak against it."""

@@ -104,7 +104,7 @@ class Codec:
 
     def _seal(self, entry: Entry, digest: bytes) -> bytes:
         payload, squeezed = self._squeeze(entry.payload)
-        meta = msgpack.packb(list(entry.meta))
+        meta = _pack(entry.meta)
         _meta(meta)  # what is sealed can be opened
         flags = _KINDS.index(entry.kind) | squeezed | self._locks
         swr, sie = entry.windows
@@ -202,7 +202,7 @@ class Codec:
 
 
 _META = (str, list, bytes, list, bytes, bytes, bytes)
-_unpack = msgpack.unpackb
+_pack, _unpack = msgpack.Packer().pack, msgpack.unpackb
 
 
 def _meta(packed: bytes) -> Meta:

@@ -24,7 +24,7 @@ from .objects import BY_LETTER, Shape, open_origin, reference, resolve, shape_of
 from .rows import ROW, Row, Rows
 from .taught import TAUGHT, Teaching, taught_as
 
-__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holding", "holds_objects"]
+__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holding", "holds_objects", "plain"]
 
 unpackb = msgpack.unpackb
 native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
@@ -50,8 +50,8 @@ def encode(value: Any, classes: Classes, seen: set[type] | None = None, rows: Ro
         UnstorableValue: something in it would not come back as it was.
     """
     try:
-        if (rows is None or type(value) is dict) and (plain := _plain(value)) is not None:
-            return plain
+        if (rows is None or type(value) is dict) and (packed := plain(value)) is not None:
+            return packed
         encoder = _Encoder(classes, set() if seen is None else seen, rows)
         return encoder.whole(value) if rows is None else encoder.payload(value)
     except UnstorableValue:
@@ -67,7 +67,7 @@ def holding(packed: bytes) -> bytes:
     return native(ExtType(_OBJECTS, packed))  # type: ignore[no-any-return]
 
 
-def _plain(value: Any) -> bytes | None:
+def plain(value: Any) -> bytes | None:
     """
     Pack what msgpack can say by itself, without walking through it; None where it is not sure to come back the same.
 

@@ -132,6 +132,8 @@ class Binder:
             self.names = [f"{name}?" if name in strange | unsure else name for name in self.names]
             self.bind = compile_binder(parameters, counted, strange, unsure)
             self._edit_values(counted, named, key, ignore, normalize)
+        #: Is each bound value that of one parameter, and always there?
+        self.even = self.rest is None and not any(name.endswith("?") for name in self.names)
 
     def knows(self, name: str) -> bool:
         """May *name* be a parameter of the function?"""

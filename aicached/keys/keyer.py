@@ -149,10 +149,10 @@ class Keyer:
         args, kwargs, method = self.arguments(instance, args, kwargs)
         forms = None if method or self.chosen else lane.forms(digest)
         named = self._named(args, kwargs) if forms is None else self._told(forms)
-        made = {name: self._short(value, made=forms is not None) for name, value in named.items()}
-        hidden = lane.parts
-        if not made.keys().isdisjoint((*WORDS, *hidden)):
-            made = {f"argument {name}" if name in hidden or name in WORDS else name: made[name] for name in made}
+        made, hidden = dict[str, bytes](), lane.parts
+        for name, value in named.items():
+            label = f"argument {name}" if name in hidden or name in WORDS else name
+            made[label] = self._short(value, made=forms is not None)
         return made | hidden
 
     def _hidden(self, scope: tuple[str, ...], sample: int) -> dict[str, bytes]:
@@ -179,6 +179,8 @@ class Keyer:
     def _told(self, bound: list[Any]) -> dict[str, Any]:
         """Return bound values, or their forms, by name, but for defaults that have no content."""
         named = dict(zip(self.binder.names, bound, strict=True))
+        if self.binder.even:
+            return named
         rest = named.pop(self.binder.rest, {}) if self.binder.rest else {}
         told = {name: value for name, value in named.items() if value is not None or not name.endswith("?")}
         return {name.rstrip("?"): value for name, value in told.items()} | rest

@@ -49,8 +49,9 @@ def _text(value: Any) -> str | None:
 
 def _count(value: Any, names: tuple[str, ...]) -> int:
     """Return the first of some fields that is a count."""
+    maps = _maps(value.__class__)
     for name in names:
-        if isinstance(count := part(value, name), int):
+        if isinstance(count := value.get(name) if maps else getattr(value, name, None), int):
             return count
     return 0
 

@@ -58,24 +58,24 @@ class Script:
         self._digest = bulk(b"EVALSHA") + bulk(sha1(text).hexdigest().encode())  # noqa: S324, as the protocol wants it
 
     def called(self, names: Sequence[bytes], said: Sequence[bytes], *, whole: bool) -> bytes:
-        """Return the command that runs it over the keys of these *names* with what is *said* as its arguments."""
-        count = len(names)
-        parts = b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in (b"%d" % count, *names, *said)])
-        return b"*%d\r\n%b%b" % (3 + count + len(said), self._text if whole else self._digest, parts)
+        """Return the command that runs it over the keys of these packed *names*, with what is *said* as arguments."""
+        count = b"%d" % len(names)
+        parts = [b"$%d\r\n%b\r\n" % (len(part), part) for part in (count, *said)]
+        parts[1:1] = names
+        return b"*%d\r\n%b%b" % (2 + len(parts), self._text if whole else self._digest, b"".join(parts))
 
 
-#: A script with its names and arguments.
+#: A script with its names, packed, and its arguments.
 Said = tuple[Script, Sequence[bytes], Sequence[bytes]]
 
 
-@lru_cache(4096)  # the stamps are the same in call after call, and a miss names its lease twice
 def _name(key: bytes) -> bytes:
     return b"ac1:%b:{%b}" % (key[:1], hexlify(key[1:]))
 
 
 @lru_cache(4096)
 def _mark(key: bytes) -> bytes:
-    """Return the name of what is no value, packed."""
+    """Return a name, packed: stamps are the same in call after call, and a miss names its lease twice."""
     return bulk(_name(key))
 
 
@@ -117,26 +117,31 @@ def minting(key: bytes, stamp: bytes) -> bytes:
 
 def swapping(expected: Mapping[bytes, bytes | None], puts: Puts, news: bytes) -> Said:
     keys = [*expected, *[key for key in puts if key not in expected]]
-    wants, writes = [b"=" if head else b"0" for head in expected.values()], []
-    said = [b"", channel(news) if news else b"", *filter(None, expected.values())]
+    wants, writes, said = "", "", [head for head in expected.values() if head]
+    for head in expected.values():
+        wants += "=" if head else "0"
     for key in keys:
-        if key not in puts:
-            writes.append(b"-")
-        elif (put := puts[key]) is None:
-            writes.append(b"d")
+        put = puts.get(key, ())
+        if put is None:
+            writes += "d"
+        elif not put:
+            writes += "-"
         elif milliseconds := _milliseconds(put[1]):
-            writes.append(b"p")
+            writes += "p"
             said += (put[0], milliseconds)
         else:
-            writes.append(b"s")
+            writes += "s"
             said.append(put[0])
-    said[0] = b"".join(wants).ljust(len(keys), b"-") + b"".join(writes)
-    return _SWAP, [*map(_name, keys)], said
+    if news:
+        said.append(channel(news))
+    return _swap(wants, writes, bool(news)), [*map(_mark, keys)], said
 
 
 def reserving(keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) -> Said:
-    said = [part for data, lifetime in puts.values() for part in (data, _milliseconds(lifetime))]
-    return _RESERVE, [_name(key) for key in (*keys, *puts)], [b"%d" % len(keys), *said]
+    said: list[bytes] = []
+    for data, lifetime in puts.values():
+        said += (data, _milliseconds(lifetime))
+    return _reserve(len(keys), len(puts)), [*map(_mark, (*keys, *puts))], said
 
 
 def _milliseconds(lifetime: float | None) -> bytes:
@@ -152,7 +157,7 @@ def heads(found: list[Any] | None) -> list[Head] | None:
 
 def adding(key: bytes, amounts: Mapping[str, int], lifetime: float | None) -> Said:
     pairs = [part for name, amount in amounts.items() for part in (name.encode(), b"%d" % amount)]
-    return _ADD, (_name(key),), (_milliseconds(lifetime), *pairs)
+    return _ADD, (_mark(key),), (_milliseconds(lifetime), *pairs)
 
 
 def summing(key: bytes) -> bytes:
@@ -174,11 +179,11 @@ def deleting(key: bytes) -> bytes:
 
 
 def appending(log: bytes, data: bytes, lifetime: float | None, limit: int) -> Said:
-    return _APPEND, (_name(log),), (data, _milliseconds(lifetime), b"%d" % limit)
+    return _APPEND, (_mark(log),), (data, _milliseconds(lifetime), b"%d" % limit)
 
 
 def reading(log: bytes, since: int, count: int) -> Said:
-    return _READ, (_name(log),), (b"%d" % since, b"%d" % count)
+    return _READ, (_mark(log),), (b"%d" % since, b"%d" % count)
 
 
 def records(found: list[Any]) -> tuple[int, int, list[Any]]:
@@ -192,64 +197,72 @@ def values(names: Sequence[bytes]) -> list[bytes]:
     return [b"v" + bytes.fromhex(digest.decode()) for digest in digests if _HEX.fullmatch(digest)]
 
 
-#: Compare heads, then write. What is of another type than ours counts as nothing, and is written over. The times of
-#: life are the server's own, so that no client's clock has a say in who holds a lease.
-#:
-#: ARGV[1] says of each key what is expected of it (0 nothing, = the next argument, - whatever) and what is done with it
-#: (s set, p set for so many milliseconds, d delete, -); ARGV[2] is the channel for the news, or empty.
-_SWAP = Script(
-    b"""
-local n, at, same, found = #KEYS, 3, true, {}
-for i = 1, n do
-  local how = string.sub(ARGV[1], i, i)
-  if how ~= '-' then
-    local head, want = redis.pcall('GETRANGE', KEYS[i], 0, %d), ''
-    if type(head) ~= 'string' then head = '' end
-    if how == '=' then want, at = ARGV[at], at + 1 end
-    if string.sub(head, 1, #want) ~= want or (want == '' and head ~= '') then same = false end
-    found[2 * i - 1] = head
-  end
-end
-if not same then
-  for i = 1, n do
-    local head = found[2 * i - 1]
-    if head then found[2 * i] = head == '' and -2 or redis.call('PTTL', KEYS[i]) end
-  end
-  return found
-end
-for i = 1, n do
-  local how = string.sub(ARGV[1], n + i, n + i)
-  if how == 'p' then
-    redis.call('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1])
-    at = at + 2
-  elseif how == 's' then
-    redis.call('SET', KEYS[i], ARGV[at])
-    at = at + 1
-  elseif how == 'd' then redis.call('DEL', KEYS[i]) end
-end
-if ARGV[2] ~= '' then redis.pcall('PUBLISH', ARGV[2], '1') end  -- who may not is no worse for it: others look
-return false
-"""
-    % (HEAD - 1)
-)
+# A script for each shape of a swap, of which there are few: to find out from an argument what is to be done would take
+# the server longer.
 
-#: Read, and take a place that is free where there is nothing to read. ARGV[1] keys are read, the others are put. A
-#: server that is full, or a replica, refuses to put, and has still been read.
-_RESERVE = Script(b"""
-local count = tonumber(ARGV[1])
-local found = redis.call('MGET', unpack(KEYS, 1, count))
-if not found[1] then
-  local taken = redis.pcall('SET', KEYS[count + 1], ARGV[2], 'NX', 'PX', ARGV[3])
-  if taken and taken.ok then
-    for i = count + 2, #KEYS do
-      local at = 2 * (i - count)
-      redis.pcall('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1])
-    end
-    found[count + 1] = 1
-  end
-end
-return found
-""")
+
+@lru_cache(256)
+def _swap(wants: str, writes: str, told: bool) -> Script:
+    """
+    Compare heads, then write. What is of another type than ours counts as nothing, and is written over.
+
+    The times of life are the server's own, so that no client's clock has a say in who holds a lease.
+
+    Args:
+        wants: what is expected of each key: ``0`` nothing, ``=`` the next argument.
+        writes: what is done with it: ``s`` set to the next argument, ``p`` set for so many milliseconds, ``d`` delete.
+        told: is the last argument a channel, for the news?
+    """
+    lines, differs, found = list[str](), list[str](), list[str]()
+    at = 0
+    for place, want in enumerate(wants, 1):
+        lines += (f"local h{place} = redis.pcall('GETRANGE', KEYS[{place}], 0, {HEAD - 1})",)
+        lines += (f"if type(h{place}) ~= 'string' then h{place} = '' end",)
+        if want == "=":
+            at += 1
+            differs += (f"string.sub(h{place}, 1, #ARGV[{at}]) ~= ARGV[{at}]",)
+        else:
+            differs += (f"h{place} ~= ''",)
+        found += (f"h{place}, h{place} == '' and -2 or redis.call('PTTL', KEYS[{place}])",)
+    if wants:
+        lines += (f"if {' or '.join(differs)} then return {{{', '.join(found)}}} end",)
+    for place, write in enumerate(writes, 1):
+        if write == "d":
+            lines += (f"redis.call('DEL', KEYS[{place}])",)
+        elif write == "s":
+            at += 1
+            lines += (f"redis.call('SET', KEYS[{place}], ARGV[{at}])",)
+        elif write == "p":
+            at += 2
+            lines += (f"redis.call('SET', KEYS[{place}], ARGV[{at - 1}], 'PX', ARGV[{at}])",)
+    if told:  # who may not is no worse for it: others look
+        lines += (f"redis.pcall('PUBLISH', ARGV[{at + 1}], '1')",)
+    return Script("\n".join((*lines, "return false")).encode())
+
+
+@lru_cache(256)
+def _reserve(read: int, put: int) -> Script:
+    """
+    Read so many keys, and take a place that is free where there is nothing to read: the first of those that are put.
+
+    A server that is full, or a replica, refuses to put, and has still been read.
+    """
+    names = ", ".join(f"KEYS[{place}]" for place in range(1, read + 1))
+    more = [
+        f"redis.pcall('SET', KEYS[{read + place}], ARGV[{2 * place - 1}], 'PX', ARGV[{2 * place}])"
+        for place in range(2, put + 1)
+    ]
+    lines = (
+        f"local found = redis.call('MGET', {names})",
+        "if not found[1] then",
+        f"local taken = redis.pcall('SET', KEYS[{read + 1}], ARGV[1], 'NX', 'PX', ARGV[2])",
+        "if taken and taken.ok then",
+        *more,
+        f"found[{read + 1}] = 1",
+        "end end return found",
+    )
+    return Script("\n".join(lines).encode())
+
 
 # In one script: sums that were renewed in part would count twice after a repetition.
 _ADD = Script(b"""

@@ -197,7 +197,7 @@ class _Lines:
         return reply
 
     async def _watched(self, line: Any, request: bytes, rides: Sequence[bytes]) -> Any:
-        """Twin of `_insist`, on a line that the sweep cuts when it is late."""
+        """Exchange on a kept line, which the server may have closed, and which the sweep cuts when it is late."""
         self._out[line.cut] = 0
         self._begin_sweeps()
         try:

@@ -63,7 +63,14 @@ class Wire:
         except IndexError:
             connection, kept = self._lend()
         try:
-            reply = (_insist if kept else _exchange)(connection, request, rides)
+            try:
+                reply = _exchange(connection, request, rides)
+            except redis.ConnectionError:
+                if not kept:
+                    raise
+                # The server may have closed it while it lay here; and every command of a store may be sent twice.
+                connection.disconnect()
+                reply = _exchange(connection, request, rides)
         except redis.ResponseError as error:
             self._take_back(connection, error)
             raise
@@ -102,16 +109,6 @@ class Wire:
         with self._lock:
             self._open -= 1
         connection.disconnect()
-
-
-def _insist(connection: Any, request: bytes, rides: bytes) -> Any:
-    """Exchange on a kept connection, which the server may have closed while it lay here."""
-    try:
-        return _exchange(connection, request, rides)
-    except redis.ConnectionError:
-        # Every command of a store may be sent twice.
-        connection.disconnect()
-        return _exchange(connection, request, rides)
 
 
 def demoted(error: redis.ResponseError) -> bool:

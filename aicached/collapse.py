@@ -113,8 +113,8 @@ async def _lead(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcom
 async def _led(rt: Runtime, call: Call, flight: Flight, steps: Steps) -> Outcome:
     token = LEADING.set((*LEADING.get(), flight))
     try:
-        behind_it = call.mode.reads and present(behind(flight.key))
-        outcome = await _joined(rt, call, flight, steps) if behind_it else None
+        refreshed = call.mode.reads and present(behind(flight.key))
+        outcome = await _joined(rt, call, flight, steps) if refreshed else None
         outcome = outcome or await _compute(call, flight, steps)
         if flight.orphan and not isinstance(outcome[1], Recording):  # nobody else counts what it has cost
             call.count(hit=call.hit)

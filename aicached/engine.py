@@ -97,7 +97,7 @@ class Engine(Shelf):
         if not (self.store.swaps and call.mode.stores and call.flight is not None) or call.unreachable:
             return await self._compute(rt, call)
         call.lease = reserved or self._new_lease(rt, call)
-        if reserved is None:
+        if reserved is None:  # `Plan.guess` has added that one
             RENEWALS.add(call.lease)  # so that it is given up wherever this ends
         call.flight.undo = None
         try:

@@ -14,16 +14,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import msgpack
-
 from . import providers
 from .call import MISSES, Call
 from .codec.classes import Classes
 from .codec.envelope import new_version
-from .codec.values import IMMUTABLE, Undecodable, decode, encode, plain
+from .codec.values import IMMUTABLE, Undecodable, decode, encode, plain, walked
 from .entry import Entry, Meta
 from .errors import ConfigurationError, UnstorableValue
 from .keys.keyer import WORDS
+from .packing import packing
 from .policy import jittered
 from .savings import usage_of
 from .status import Usage
@@ -34,7 +33,7 @@ __all__ = ["entry_of", "measure", "note", "objection", "payload_of", "shared", "
 
 #: Types of most answers, which are nothing to await.
 _VALUES = IMMUTABLE | {dict, list}
-_packed = msgpack.Packer(unicode_errors="surrogatepass").pack
+_packed = packing(unicode_errors="surrogatepass")
 
 
 def note(call: Call) -> None:
@@ -118,8 +117,7 @@ def _entry(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None)
 def _encode(call: Call, value: Any, now: float, tape: Callable[[], bytes] | None) -> str | None:
     """Encode the answer, kept or not, for those who waited for it; return why it is too large to be kept."""
     kind = "value" if tape is None else "stream"
-    # Most answers are plain: then it need not be put together what may be made when decoding.
-    payload = (plain(value) or payload_of(value, call.classes, call.facts.verified)) if tape is None else tape()
+    payload = payload_of(value, call.allowed, call.facts.verified) if tape is None else tape()
     call.made = now, kind, payload, (value,) if type(value) in IMMUTABLE else ()
     return "too large" if len(payload) > call.facts.max_value_bytes else None
 
@@ -170,19 +168,22 @@ def _lifetime(call: Call, value: Any) -> float | None:
     return jittered(ttl, random.random())
 
 
-def payload_of(value: Any, classes: Classes, verified: set[type]) -> bytes:
+def payload_of(value: Any, allowed: Callable[[], Classes], verified: set[type]) -> bytes:
     """
     Encode, and see once for each class whether what was decoded gives the same bytes.
 
     Args:
-        classes: what decoding will be allowed to make.
+        allowed: () -> what may be made when decoding; it is not asked where a value holds no objects.
         verified: the classes that were seen to; gets those of this value.
 
     Raises:
         UnstorableValue: something in it would not come back as it was.
     """
-    seen: set[type] = set()
-    payload = encode(value, classes, seen)
+    packed = plain(value)
+    if packed is not None:
+        return packed
+    classes, seen = allowed(), set[type]()
+    payload = walked(value, classes, seen)
     if not seen <= verified:
         try:
             same = encode(decode(payload, classes), classes) == payload

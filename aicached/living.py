@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Living"]
 
@@ -25,9 +25,14 @@ class Living(Generic[_T]):
         self._references: dict[int, weakref.ref[_T]] = {}
 
     def add(self, thing: _T) -> None:
-        references, mark = self._references, id(thing)
-        # It is called before the memory can be anybody else's, so that the mark is still that of this thing.
-        references[mark] = weakref.ref(thing, lambda _: references.pop(mark, None))
+        mark, here = id(thing), weakref.ref(self)
+
+        # Called before the memory can be anybody else's, so that the mark is still that of this thing.
+        def gone(_: Any) -> None:
+            if (living := here()) is not None:
+                living._references.pop(mark, None)
+
+        self._references[mark] = weakref.ref(thing, gone)
 
     def discard(self, thing: _T) -> None:
         self._references.pop(id(thing), None)

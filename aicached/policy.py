@@ -240,6 +240,8 @@ class Policy:
         """
         Return for how many seconds *value* is fresh; None = for ever, less than 0 = it is not to be kept.
 
+        The policy's own ttl is taken as it is: it was checked when the function was decorated.
+
         Args:
             asked: what the origin set with `current_call().ttl`; ``...`` where it did not.
 

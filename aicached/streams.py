@@ -110,7 +110,7 @@ def tape_for(call: Call) -> Tape:
     """Return an empty tape for the chunks of a call."""
     classes, verified = call.classes, call.facts.verified
     chunks = Chunks(classes, verified)
-    pack_alone = partial(payload_of, classes=classes, verified=verified)
+    pack_alone = partial(payload_of, allowed=lambda: classes, verified=verified)
     return Tape(chunks.pack, pack_alone, chunks.unpack, call.facts.max_value_bytes)
 
 

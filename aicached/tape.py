@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import msgpack
 
 from .codec.classes import NONE, Classes
-from .codec.values import IMMUTABLE, Undecodable, decode, encode, holding, native
+from .codec.values import IMMUTABLE, Undecodable, decode, encode, holding
 from .errors import UnstorableValue
+from .packing import native
 
 __all__ = ["GONE", "Chunk", "Replay", "Tape", "rewound"]
 
@@ -155,7 +156,7 @@ def _parts(chunk: Any) -> bytes:
         assert chunk.packed is not None
         return chunk.packed
     try:
-        return native(chunk)  # type: ignore[no-any-return]
+        return native(chunk)
     except (OverflowError, UnicodeEncodeError):
         return encode(chunk, NONE)
 

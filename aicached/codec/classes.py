@@ -21,8 +21,8 @@ from ..keys.naming import identity, main_name
 
 __all__ = ["NONE", "Classes", "Undecodable", "annotated_classes", "classes_within", "shown"]
 
-#: Arguments that hold no class; asked of each argument at each hit on an answer with objects in it.
 _SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
+#: Arguments that hold no class; asked of each argument at each hit on an answer with objects in it.
 _PLAIN = _SCALARS | {dict}
 _PLAIN_MODULES = ("builtins", "typing", "types", "collections", "collections.abc")
 

@@ -104,7 +104,7 @@ class Codec:
 
     def _seal(self, entry: Entry, digest: bytes) -> bytes:
         payload, squeezed = self._squeeze(entry.payload)
-        meta = _pack(entry.meta)
+        meta = msgpack.packb(entry.meta)
         _meta(meta)  # what is sealed can be opened
         flags = _KINDS.index(entry.kind) | squeezed | self._locks
         swr, sie = entry.windows
@@ -202,7 +202,7 @@ class Codec:
 
 
 _META = (str, list, bytes, list, bytes, bytes, bytes)
-_pack, _unpack = msgpack.Packer().pack, msgpack.unpackb
+_unpack = msgpack.unpackb
 
 
 def _meta(packed: bytes) -> Meta:

@@ -18,6 +18,7 @@ from typing import Any
 import msgpack
 from msgpack import ExtType
 
+from ..packing import native
 from .classes import Classes, Undecodable
 from .objects import BY_LETTER, resolve, shape_of
 from .taught import TAUGHT
@@ -29,7 +30,6 @@ ROW = 31
 #: Rows of one class: one whose every object has other fields is no case for them; and of a tape.
 _EACH, _ALL = 16, 128
 _BESIDE = (dict, type(None))
-_pack = msgpack.Packer(strict_types=True).pack
 _empty, _put = object.__new__, object.__setattr__
 
 
@@ -43,8 +43,8 @@ class Row:
         self.keys = keys
         self.names = names
         self.width = len(keys) + 3
-        self.short = ExtType(ROW, _pack(number))
-        self.full = ExtType(ROW, _pack([number, name, keys, sorted(names)]))
+        self.short = ExtType(ROW, native(number))
+        self.full = ExtType(ROW, native([number, name, keys, sorted(names)]))
         #: Is it in full on the tape by now?
         self.told = False
         #: The types of the values that were seen last, and where those stand that msgpack cannot pack as they are.

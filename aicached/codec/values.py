@@ -17,6 +17,7 @@ from msgpack import ExtType
 
 from ..errors import UnstorableValue
 from ..keys.naming import identity
+from ..packing import native
 from . import validated
 from .classes import Classes, Undecodable, shown
 from .listed import BY_CODE, BY_TYPE, INT, PACKED, SETS, STR
@@ -24,10 +25,9 @@ from .objects import BY_LETTER, Shape, open_origin, reference, resolve, shape_of
 from .rows import ROW, Row, Rows
 from .taught import TAUGHT, Teaching, taught_as
 
-__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holding", "holds_objects", "plain"]
+__all__ = ["IMMUTABLE", "Undecodable", "decode", "encode", "holding", "holds_objects", "plain", "walked"]
 
 unpackb = msgpack.unpackb
-native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
 #: Values that need no copy: a hit may hand out the very object.
 IMMUTABLE = frozenset((type(None), bool, int, float, str, bytes))
 #: Extension types of this walk's own: the head of an object's list, a payload with objects, an answer in short, a type
@@ -49,10 +49,15 @@ def encode(value: Any, classes: Classes, seen: set[type] | None = None, rows: Ro
     Raises:
         UnstorableValue: something in it would not come back as it was.
     """
+    if (rows is None or type(value) is dict) and (packed := plain(value)) is not None:
+        return packed
+    return walked(value, classes, set() if seen is None else seen, rows)
+
+
+def walked(value: Any, classes: Classes, seen: set[type], rows: Rows | None = None) -> bytes:
+    """Do as `encode`, where it is known that msgpack cannot say the value by itself."""
     try:
-        if (rows is None or type(value) is dict) and (packed := plain(value)) is not None:
-            return packed
-        encoder = _Encoder(classes, set() if seen is None else seen, rows)
+        encoder = _Encoder(classes, seen, rows)
         return encoder.whole(value) if rows is None else encoder.payload(value)
     except UnstorableValue:
         raise
@@ -64,7 +69,7 @@ def encode(value: Any, classes: Classes, seen: set[type] | None = None, rows: Ro
 
 def holding(packed: bytes) -> bytes:
     """Return the payload of something packed in which objects may be."""
-    return native(ExtType(_OBJECTS, packed))  # type: ignore[no-any-return]
+    return native(ExtType(_OBJECTS, packed))
 
 
 def plain(value: Any) -> bytes | None:
@@ -163,10 +168,10 @@ class _Encoder:
     def payload(self, value: Any) -> bytes:
         """Pack at msgpack's speed; what it cannot say (long integers, lone surrogates) is spelled on a second walk."""
         try:
-            return native(self.tree(value))  # type: ignore[no-any-return]
+            return native(self.tree(value))
         except (OverflowError, UnicodeEncodeError):
             self.careful = True
-            return native(self.tree(value))  # type: ignore[no-any-return]
+            return native(self.tree(value))
         except ValueError:
             raise UnstorableValue("a value nested too deep") from None
 
@@ -296,8 +301,8 @@ class _Encoder:
             return None
         if not self.careful:
             with suppress(TypeError):  # a moment in it, which msgpack cannot say
-                return native([name, *said])  # type: ignore[no-any-return]
-        return native([name, *self.tree(said)])  # type: ignore[no-any-return]
+                return native([name, *said])
+        return native([name, *self.tree(said)])
 
     def _taught(self, value: Any, teaching: Teaching) -> ExtType:
         """Take a value apart as its type was taught, and see whether what is put together again gives the same."""

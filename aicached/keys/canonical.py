@@ -22,19 +22,17 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-import msgpack
 from msgpack import ExtType
 
 from .. import providers
 from ..errors import UnkeyableArgument
+from ..packing import native
 from ..providers.settings import setting
 from . import files
 from .naming import identity
 
 __all__ = ["RECOGNIZERS", "TABLE", "form", "pack", "register_key", "tagged", "unkeyable"]
 
-#: One packer for everybody: without a ``default=`` hook it is C from end to end, and nothing can re-enter it.
-native = msgpack.Packer(strict_types=True, use_bin_type=True).pack
 PLAIN: frozenset[type] = frozenset((str, int, float, bool, type(None)))
 
 _TAGS: dict[str, ExtType] = {}
@@ -114,9 +112,9 @@ def pack(tree: Any) -> bytes:
     """Return the bytes of a canonical form."""
     try:
         try:
-            return native(tree)  # type: ignore[no-any-return]
+            return native(tree)
         except (OverflowError, UnicodeEncodeError):
-            return native(_spelled(tree))  # type: ignore[no-any-return]
+            return native(_spelled(tree))
     except (ValueError, RecursionError):
         raise UnkeyableArgument("nested too deep, or in a circle") from None
 

@@ -19,7 +19,8 @@ from typing import Any
 import msgpack
 
 from ..memo import Memo
-from .canonical import form, mapping, native, pack, sequence, tagged
+from ..packing import native
+from .canonical import form, mapping, pack, sequence, tagged
 
 __all__ = ["Lane"]
 
@@ -27,6 +28,7 @@ __all__ = ["Lane"]
 SHORT = 4096
 
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 #: What all lanes remember together.
 MEMO = Memo(4 * 2**20)
 
@@ -63,9 +65,6 @@ def _checked(value: Any) -> Any:
     elif kind not in _SCALARS:
         raise _NotPlain
     return value
-
-
-_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 class Lane:

@@ -107,13 +107,13 @@ class GuardedStore(Store):
 
     # By hand, as every hit takes this way.
     def get_many(self, keys: Sequence[bytes]) -> list[Any]:
-        owed = self.owed.debts and tuple(self.owed.debts)
+        owed = self.owed.debts and self.owed.debts.copy()
         with self._enter():
             found = self.store.get_many(keys)
         return self.owed.hide(keys, found, owed) if owed or self.owed.debts else found
 
     async def aget_many(self, keys: Sequence[bytes]) -> list[Any]:
-        owed = self.owed.debts and tuple(self.owed.debts)
+        owed = self.owed.debts and self.owed.debts.copy()
         with self._enter():
             found = await self.store.aget_many(keys)
         return self.owed.hide(keys, found, owed) if owed or self.owed.debts else found

@@ -62,7 +62,8 @@ class Owed:
             self.debts.pop(key, None)
             self.debts[key] = (verb, args)
             if len(self.debts) > _MOST:
-                self.debts.pop(next(iter(self.debts)))
+                oldest, *_ = list(self.debts)
+                self.debts.pop(oldest, None)
                 log.warning(
                     "store %s: more than %d invalidations wait for it, the oldest is lost", self._address, _MOST
                 )
@@ -99,8 +100,12 @@ class Owed:
 
     def _settle(self, key: bytes, debt: Debt) -> None:
         with self._lock:
-            if self.debts.get(key) is debt:  # and no other, which has come in the meantime
-                del self.debts[key]
+            if self.debts.get(key) is not debt:  # another has come in the meantime
+                return
+            # Or it comes now, from a finalizer: then it is put back.
+            taken = self.debts.pop(key, None)
+            if taken is not None and taken is not debt:
+                self.debts.setdefault(key, taken)
 
     def _deliver_some_day(self) -> None:
         while True:
@@ -108,9 +113,11 @@ class Owed:
             with suppress(StoreError):
                 self.deliver()
             with self._lock:
+                # In this order: what a finalizer owes in between finds no courier, and starts one.
+                self._courier = None
                 if not self.debts:
-                    self._courier = None
                     return
+                self._courier = threading.current_thread()
 
 
 _all: Living[Owed] = Living()

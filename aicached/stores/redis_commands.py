@@ -141,7 +141,7 @@ def reserving(keys: Sequence[bytes], puts: Mapping[bytes, tuple[bytes, float]]) 
     said: list[bytes] = []
     for data, lifetime in puts.values():
         said += (data, _milliseconds(lifetime))
-    return _reserve(len(keys), len(puts)), [*map(_mark, (*keys, *puts))], said
+    return _reserve(len(puts)), [*map(_mark, (*keys, *puts))], said
 
 
 def _milliseconds(lifetime: float | None) -> bytes:
@@ -197,68 +197,67 @@ def values(names: Sequence[bytes]) -> list[bytes]:
     return [b"v" + bytes.fromhex(digest.decode()) for digest in digests if _HEX.fullmatch(digest)]
 
 
-# A script for each shape of a swap, of which there are few: to find out from an argument what is to be done would take
-# the server longer.
-
-
 @lru_cache(256)
 def _swap(wants: str, writes: str, told: bool) -> Script:
     """
     Compare heads, then write. What is of another type than ours counts as nothing, and is written over.
 
-    The times of life are the server's own, so that no client's clock has a say in who holds a lease.
+    The times of life are the server's own, so that no client's clock has a say in who holds a lease. There is a script
+    for each shape of a swap, as to find out from an argument what is to be done would take the server longer: for few
+    keys, or Lua has not enough registers.
 
     Args:
         wants: what is expected of each key: ``0`` nothing, ``=`` the next argument.
-        writes: what is done with it: ``s`` set to the next argument, ``p`` set for so many milliseconds, ``d`` delete.
+        writes: what is done with it: ``s`` set to the next argument, ``p`` set for so many milliseconds, ``d`` delete,
+            ``-`` nothing.
         told: is the last argument a channel, for the news?
     """
     lines, differs, found = list[str](), list[str](), list[str]()
     at = 0
     for place, want in enumerate(wants, 1):
-        lines += (f"local h{place} = redis.pcall('GETRANGE', KEYS[{place}], 0, {HEAD - 1})",)
-        lines += (f"if type(h{place}) ~= 'string' then h{place} = '' end",)
+        lines.append(f"local h{place} = redis.pcall('GETRANGE', KEYS[{place}], 0, {HEAD - 1})")
+        lines.append(f"if type(h{place}) ~= 'string' then h{place} = '' end")
         if want == "=":
             at += 1
-            differs += (f"string.sub(h{place}, 1, #ARGV[{at}]) ~= ARGV[{at}]",)
+            differs.append(f"string.sub(h{place}, 1, #ARGV[{at}]) ~= ARGV[{at}]")
         else:
-            differs += (f"h{place} ~= ''",)
-        found += (f"h{place}, h{place} == '' and -2 or redis.call('PTTL', KEYS[{place}])",)
+            differs.append(f"h{place} ~= ''")
+        found.append(f"h{place}, h{place} == '' and -2 or redis.call('PTTL', KEYS[{place}])")
     if wants:
-        lines += (f"if {' or '.join(differs)} then return {{{', '.join(found)}}} end",)
+        lines.append(f"if {' or '.join(differs)} then return {{{', '.join(found)}}} end")
     for place, write in enumerate(writes, 1):
         if write == "d":
-            lines += (f"redis.call('DEL', KEYS[{place}])",)
+            lines.append(f"redis.call('DEL', KEYS[{place}])")
         elif write == "s":
             at += 1
-            lines += (f"redis.call('SET', KEYS[{place}], ARGV[{at}])",)
+            lines.append(f"redis.call('SET', KEYS[{place}], ARGV[{at}])")
         elif write == "p":
             at += 2
-            lines += (f"redis.call('SET', KEYS[{place}], ARGV[{at - 1}], 'PX', ARGV[{at}])",)
+            lines.append(f"redis.call('SET', KEYS[{place}], ARGV[{at - 1}], 'PX', ARGV[{at}])")
     if told:  # who may not is no worse for it: others look
-        lines += (f"redis.pcall('PUBLISH', ARGV[{at + 1}], '1')",)
+        lines.append(f"redis.pcall('PUBLISH', ARGV[{at + 1}], '1')")
     return Script("\n".join((*lines, "return false")).encode())
 
 
 @lru_cache(256)
-def _reserve(read: int, put: int) -> Script:
+def _reserve(put: int) -> Script:
     """
-    Read so many keys, and take a place that is free where there is nothing to read: the first of those that are put.
+    Read, and take a place that is free where there is nothing to read: the first of so many that are put.
 
     A server that is full, or a replica, refuses to put, and has still been read.
     """
-    names = ", ".join(f"KEYS[{place}]" for place in range(1, read + 1))
     more = [
-        f"redis.pcall('SET', KEYS[{read + place}], ARGV[{2 * place - 1}], 'PX', ARGV[{2 * place}])"
+        f"redis.pcall('SET', KEYS[read + {place}], ARGV[{2 * place - 1}], 'PX', ARGV[{2 * place}])"
         for place in range(2, put + 1)
     ]
     lines = (
-        f"local found = redis.call('MGET', {names})",
+        f"local read = #KEYS - {put}",
+        "local found = redis.call('MGET', unpack(KEYS, 1, read))",
         "if not found[1] then",
-        f"local taken = redis.pcall('SET', KEYS[{read + 1}], ARGV[1], 'NX', 'PX', ARGV[2])",
+        "local taken = redis.pcall('SET', KEYS[read + 1], ARGV[1], 'NX', 'PX', ARGV[2])",
         "if taken and taken.ok then",
         *more,
-        f"found[{read + 1}] = 1",
+        "found[read + 1] = 1",
         "end end return found",
     )
     return Script("\n".join(lines).encode())

@@ -244,3 +244,21 @@ def test_who_waited_for_an_answer_whose_tag_was_invalidated_computes_for_himself
         thread.join()
     assert 2 == len(set(answers))
     assert max(answers) == ask("hi")
+
+
+def test_calls_with_many_tags_are_stored_where_the_lease_is_guessed(redis_url, run, colour):
+    """Lua has registers for some two hundred values."""
+    asked: list[str] = []
+
+    def ask(prompt):
+        asked.append(prompt)
+        return prompt.upper()
+
+    async def aask(prompt):
+        return ask(prompt)
+
+    with Cache(redis_url) as cache:
+        cached = ai_cached(aask if colour == "async" else ask, cache=cache, tags=[f"tag {n}" for n in range(1000)])
+        for prompt in ("a", "b", "c") * 2:
+            assert prompt.upper() == run(cached(prompt))
+    assert ["a", "b", "c"] == asked

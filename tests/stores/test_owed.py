@@ -231,3 +231,27 @@ def test_what_comes_to_be_owed_in_the_middle_of_paying_is_in_nobodys_way(store: 
     finally:
         gc.set_threshold(*thresholds)
         gc.callbacks.remove(owe_more)
+
+
+def test_what_is_owed_anew_in_the_middle_of_settling_is_not_lost(store: FlakyStore):
+    """A finalizer may invalidate at any instruction; here one does at each, in turn."""
+    for at in range(60):
+        debts = GuardedStore(store).owed
+        debts.add(KEY, "delete", KEY)
+        debt, steps = debts.debts[KEY], count()
+
+        def owe_anew(frame: Any, event: str, _: Any, at: int = at, debts: Any = debts, steps: Any = steps) -> Any:
+            frame.f_trace_opcodes = True
+            if frame.f_code.co_name == "_settle" and event == "opcode" and next(steps) == at:
+                debts.add(KEY, "delete", OTHER)
+            return owe_anew
+
+        before = sys.gettrace()
+        sys.settrace(owe_anew)
+        try:
+            debts._settle(KEY, debt)
+        finally:
+            sys.settrace(before)
+        if next(steps) > at:
+            assert ("delete", (OTHER,)) == debts.debts[KEY]
+            debts.debts.clear()

@@ -66,6 +66,8 @@ class TaskBehind(Behind):
             self.loop.call_soon_threadsafe(self.task.cancel)
 
     async def asettle(self, seconds: float) -> None:
+        if self.task is asyncio.current_task():  # it would wait for itself
+            return
         if self.loop is asyncio.get_running_loop():
             await asyncio.wait({self.task}, timeout=seconds)
             if self.task.cancel():

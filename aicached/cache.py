@@ -8,6 +8,7 @@ hand is one of its own. The default is looked up at each call, and can be replac
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -163,6 +164,15 @@ class Cache(Holdings):
 _lock = threading.RLock()
 _default: Cache | None = None
 _by_url: dict[str, Cache] = {}
+
+
+def _remake_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread may hold it, which is not there in the child
+    os.register_at_fork(after_in_child=_remake_lock)
 
 
 def default_cache() -> Cache:

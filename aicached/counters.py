@@ -116,6 +116,7 @@ class Ledger:
         self._left: deque[int] = deque()
         self._owed: dict[str, dict[str, int]] = {}
         self._lock = threading.RLock()  # a finalizer may close a cache in the middle of a flush
+        self._moving = False
 
     def follow(self, name: str, counts: Counts, tally: Tally) -> None:
         """Take over what *counts* will count for the function *name*, as long as *tally* lives."""
@@ -132,8 +133,7 @@ class Ledger:
     def flush(self) -> None:
         """Add to the store what it has not got yet; sums that it does not take now stay owed."""
         with self._lock, suppress(StoreError):
-            self._collect()
-            self._send()
+            self._move()
             for latest in list(self._latest.values()):
                 if (new := latest.taken()) is not None:
                     try:
@@ -166,22 +166,32 @@ class Ledger:
 
     def after_fork(self) -> None:
         """Begin anew in a child: what was owed is its parent's to pay, and the lock may be held for ever."""
-        self._lock = threading.RLock()
+        self._lock, self._moving = threading.RLock(), False
         self._owed.clear()
-        for latest in self._latest.values():
+        for latest in list(self._latest.values()):
             latest.taken()
-        for followed in self._followed.values():
+        for followed in list(self._followed.values()):
             followed.news()
 
     def _figures(self, sheet: str) -> Figures:
         with self._lock:
-            self._collect()
             with suppress(StoreError):
-                self._send()
+                self._move()
             numbers = self.store.sums(self._key(sheet))
             for name, amount in self._owed.get(sheet, {}).items():
                 numbers[name] = numbers.get(name, 0) + amount
         return _by_function(numbers)
+
+    def _move(self) -> None:
+        """Add to the store what was counted; not in the middle of doing so, where a finalizer flushes."""
+        if self._moving:
+            return
+        self._moving = True
+        try:
+            self._collect()
+            self._send()
+        finally:
+            self._moving = False
 
     def _collect(self) -> None:
         """Move what was counted since the last time to what is owed."""
@@ -198,7 +208,7 @@ class Ledger:
                 del self._followed[mark]
 
     def _send(self) -> None:
-        for sheet, amounts in list(self._owed.items()):
+        for sheet, amounts in self._owed.copy().items():
             self.store.add(self._key(sheet), amounts, None if sheet == "all" else DAYS * _DAY)
             del self._owed[sheet]
 

@@ -262,9 +262,9 @@ class Plan:
     def classes_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Classes:
         """Return what may be made when decoding, the classes that came in as arguments before all others."""
         if not self.annotated:  # at the first use, when forward references can be resolved
-            self.annotated = True
             for cls in annotated_classes(self.keyer.subject.function):
                 self.classes.allow(cls)
+            self.annotated = True  # only now, or another thread would go on without them
         given = tuple(classes_within((*args, *kwargs.values())))
         if not given:
             return self.classes

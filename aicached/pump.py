@@ -61,6 +61,7 @@ class AsyncRecording(Recording):
             empty = not self.marks and self.state == RUNNING and self.until is None
             if empty:
                 self.state = LEFT
+        self._settle()
         if empty:
             self.deserted()
 
@@ -175,12 +176,17 @@ class AsyncRecording(Recording):
 
     def want(self, index: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Ask for chunk *index*, and for some ahead of it."""
-        self.wanted = max(self.wanted, index + 1 + (AHEAD if index >= WARM and not self.steers else 0))
-        if self.gate is not None:
-            if loop is self.loop:
-                self._open()
-            else:
-                _soon(self.loop, self._open)
+        wanted = index + 1 + (AHEAD if index >= WARM and not self.steers else 0)
+        if loop is self.loop:
+            self._want(wanted)
+        elif wanted > self.wanted or self.gate is not None:
+            # In the pump's own loop alone, or of two threads that want more the one that wants less may have the last
+            # word, and the other's chunk never comes.
+            _soon(self.loop, self._want, wanted)
+
+    def _want(self, wanted: int) -> None:
+        self.wanted = max(self.wanted, wanted)
+        self._open()
 
     def _open(self) -> None:
         if self.gate is not None and not self.gate.done():

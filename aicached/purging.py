@@ -73,7 +73,7 @@ class Purging:
 
     def begin(self) -> None:
         """Begin with nothing to do: after a fork, what there was is the parent's to do."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may close a cache in the middle of it
         self._asked: dict[Choice, Future[int]] = {}
         self._over: threading.Event | None = None  # of the thread that works; None while there is none
         self._behind: Behind | None = None

@@ -162,12 +162,15 @@ class Recording:
     def alone(self, mark: list[int]) -> bool:
         """Is there no other consumer, and none that could come?"""
         with self.lock:
-            return self.marks == [mark]
+            found = self.marks == [mark]
+        self._settle()
+        return found
 
     def trim(self) -> None:
         """Let go of what all have had, of a tape that is not kept."""
         with self.lock:
             self.tape.trim(min((mark[0] for mark in self.marks), default=len(self.tape.chunks)))
+        self._settle()
 
     def expired(self) -> bool:
         """Has it gone on for nobody as long as it may? Then it is left, once and for all."""
@@ -177,7 +180,8 @@ class Recording:
             over = not self.marks and time.monotonic() >= self.until
             if over and self.state == RUNNING:
                 self.state = LEFT
-            return over
+        self._settle()
+        return over
 
     def deserted(self) -> None:
         """Close the source: the last consumer has gone."""
@@ -195,6 +199,7 @@ class Recording:
             if self.state == RUNNING:
                 self.state = state
             self.error = error
+        self._settle()
         if self.flight is not None:
             retire(self.flight)
 

@@ -97,7 +97,7 @@ class Refreshes:
 
     def _of(self, address: str | None) -> list[Behind]:
         with self._lock:
-            places = [place.behind for key, place in self._running.items() if address in (None, key[0])]
+            places = [place.behind for key, place in self._running.copy().items() if address in (None, key[0])]
         return [behind for behind in places if behind is not None]
 
     async def _run(self, key: Key, place: _Place, story: Story) -> None:

@@ -35,7 +35,8 @@ class Renewals:
 
     def begin(self) -> None:
         """Begin with no leases: after a fork, those there were are the parent's."""
-        self._lock = threading.Lock()
+        # Re-entrant, as a finalizer may call a cached function in the middle of it; two threads do no harm.
+        self._lock = threading.RLock()
         self._held: dict[bytes, Lease] = {}
         # Its put may be called in the middle of anything, from finalizers too.
         self._given_up: SimpleQueue[Lease] = SimpleQueue()

@@ -6,6 +6,7 @@ Law: labels are function, namespace and status alone: never an argument, a key o
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -61,11 +62,15 @@ class _Metrics:
 _metrics: weakref.WeakKeyDictionary[CollectorRegistry, _Metrics] = weakref.WeakKeyDictionary()
 
 
+_making = threading.RLock()
+
+
 def _metrics_of(registry: CollectorRegistry) -> _Metrics:
-    found = _metrics.get(registry)
-    if found is None:
-        found = _metrics[registry] = _Metrics(registry)
-    return found
+    with _making:
+        found = _metrics.get(registry)
+        if found is None:
+            found = _metrics[registry] = _Metrics(registry)
+        return found
 
 
 def request_seconds(registry: CollectorRegistry | None = None) -> Histogram:

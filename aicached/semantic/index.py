@@ -6,9 +6,12 @@ Law: an index only proposes. What it holds may be dead or missing; the entry in 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import Any, NamedTuple
+
+from ..living import Living
 
 __all__ = ["Indexes", "Near", "Partition"]
 
@@ -157,8 +160,13 @@ class Indexes:
     def __init__(self, limit: int, vectors: int = 200_000) -> None:
         self.limit = limit
         self.vectors = vectors
+        self.begin()
+        _living.add(self)
+
+    def begin(self) -> None:
+        """Begin with nothing: after a fork, a lock may be held for ever by a thread that is not there."""
         self.partitions: OrderedDict[bytes, Partition] = OrderedDict()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may make a call in the middle of it
 
     def of(self, key: bytes) -> Partition:
         """Return a partition, making it where it is new."""
@@ -175,3 +183,15 @@ class Indexes:
             len(self.partitions) > 1000 or sum(map(len, self.partitions.values())) > self.vectors
         ):
             self.partitions.popitem(last=False)
+
+
+_living: Living[Indexes] = Living()
+
+
+def _begin() -> None:
+    for indexes in _living:
+        indexes.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin)

@@ -115,7 +115,8 @@ class Breaker:
     @property
     def available(self) -> bool:
         """Tell whether an operation would be tried now, without trying one."""
-        return self._retry_at is None or self.clock() >= self._retry_at
+        retry_at = self._retry_at  # read once, as another thread may close it
+        return retry_at is None or self.clock() >= retry_at
 
     def enter(self) -> _Pass:
         """Return what watches an operation; raise `StoreUnavailable` where it is not to be tried now."""
@@ -123,7 +124,8 @@ class Breaker:
 
     def enter_write(self) -> _Pass:
         """Return what watches a write; raise `WriteRefused` where the store took none a moment ago."""
-        if self._refused_until is not None and self.clock() < self._refused_until:
+        until = self._refused_until  # read once, as another thread may end the pause
+        if until is not None and self.clock() < until:
             raise WriteRefused(f"store {self.address} took no writes a moment ago")
         return self._writes if self._retry_at is None else self._try()
 

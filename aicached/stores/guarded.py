@@ -171,12 +171,14 @@ class GuardedStore(Store):
     @contextmanager
     def _owed_if_lost(self, key: bytes, verb: str, args: tuple[Any, ...]) -> Iterator[None]:
         """Owe the store what it does not take; what it takes is owed no more."""
+        there = self.owed.debts.get(key)
         try:
             yield
         except (StoreUnavailable, WriteRefused):
             self.owed.add(key, verb, *args)
             raise
-        self.owed.debts.pop(key, None)
+        if there is not None:
+            self.owed.settle(key, there)
 
     def _pay(self, verb: str, *args: Any) -> None:
         self._ask(verb, _READ, *args)

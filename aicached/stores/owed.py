@@ -88,7 +88,7 @@ class Owed:
             pay = self._pay()
             if pay is not None:
                 pay(debt[0], *debt[1])
-            self._settle(key, debt)
+            self.settle(key, debt)
 
     async def adeliver(self) -> None:
         """Twin of `deliver`."""
@@ -96,9 +96,10 @@ class Owed:
             pay = self._apay()
             if pay is not None:
                 await pay(debt[0], *debt[1])
-            self._settle(key, debt)
+            self.settle(key, debt)
 
-    def _settle(self, key: bytes, debt: Debt) -> None:
+    def settle(self, key: bytes, debt: Debt) -> None:
+        """Owe a debt no more that was paid, or whose like was; what came to be owed meanwhile stays."""
         with self._lock:
             if self.debts.get(key) is not debt:  # another has come in the meantime
                 return

@@ -207,6 +207,8 @@ class RedisStore(Store):
             self._wire.begin()
             self._loops.begin()
             self._news.begin()
+            if self._bounds is not None:
+                self._bounds.begin()
 
     def _touch(self, keys: Sequence[bytes]) -> bytes:
         return b"" if self._bounds is None or lists(keys) else self._bounds.touch(keys)
@@ -251,4 +253,18 @@ class RedisStore(Store):
         except (StoreError, NoScriptError):
             raise
         except Exception as error:
+            if (left := _collected(error)) is not None:
+                raise left from None
             raise self._server.failure(error) from error
+
+
+def _collected(error: BaseException | None) -> BaseException | None:
+    """
+    Return the `GeneratorExit` that an error has come in place of, None where there is none.
+
+    A coroutine that is collected after its loop has ended cannot wait for anything. What goes wrong then, as in
+    redis-py's closing of a connection, is no store that fails: the call would go on, and ask the model for nobody.
+    """
+    while error is not None and not isinstance(error, GeneratorExit):
+        error = error.__context__
+    return error

@@ -88,7 +88,11 @@ class Bounds:
         self._moment = 0.0
         self._noted: dict[bytes, float] = {}
         self._waiting: dict[bytes, float] = {}  # hits that sent nothing, of a near tier
-        self._lock = threading.Lock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with a lock that nobody holds, after a fork; re-entrant, as a finalizer may ask in the middle of it."""
+        self._lock = threading.RLock()
 
     def account(self, keys: Iterable[bytes]) -> bytes:
         """Return the command that follows a write of *keys*, empty where no value is among them."""

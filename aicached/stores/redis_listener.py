@@ -57,7 +57,7 @@ class Listener:
     def __init__(self, make: Callable[[], Any], address: str, prefixes: tuple[str, ...]) -> None:
         self._make, self._address, self._prefixes = make, address, prefixes
         self._hearers = Living[Any]()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may close a cache in the middle of it
         self._thread: threading.Thread | None = None
         self.sure = 0.0  # of time.monotonic
         #: It is known whether the server can be heard: set by the first attempt, whatever it came to.
@@ -170,7 +170,7 @@ class Listener:
 
 
 _listeners: dict[Any, Listener] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def listener_of(server: Any, make: Callable[[], Any], address: str, prefixes: tuple[str, ...]) -> Listener:
@@ -183,7 +183,7 @@ def listener_of(server: Any, make: Callable[[], Any], address: str, prefixes: tu
 
 def _begin() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _listeners.clear()
 
 

@@ -186,6 +186,10 @@ class _Lines:
         except redis.ResponseError as error:
             await self._take_back(line, demoted(error))
             raise
+        except GeneratorExit:  # collected, mostly after its loop has ended: nothing can be waited for
+            with suppress(RuntimeError):
+                self._put_back(None)
+            raise
         except BaseException:
             await self._take_back(line, True)
             raise
@@ -218,12 +222,14 @@ class _Lines:
         self._begin_sweeps()
         try:
             await asyncio.wait({task})
-        finally:
-            self._out.pop(task.cancel, None)
+        except asyncio.CancelledError:  # and not GeneratorExit, which comes when the loop has ended
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-            if not task.cancelled():
+            raise
+        finally:
+            self._out.pop(task.cancel, None)
+            if task.done() and not task.cancelled():
                 task.exception()  # or asyncio logs, where this caller is cancelled too, that nobody looked
         if task.cancelled():
             raise asyncio.TimeoutError

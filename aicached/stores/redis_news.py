@@ -52,7 +52,7 @@ class News:
             self._wakes.setdefault(name, []).append(wake)
             if not known:
                 self._say(b"SUBSCRIBE", [name])
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._listen, name="aicached-news", daemon=True)
                 try:
                     self._thread.start()
@@ -83,11 +83,12 @@ class News:
 
     def _listen(self) -> None:
         while self._mine():
-            line = self._make()
+            line = None
             try:
+                line = self._make()
                 line.connect()
                 self._read(line)
-            except _FAILURES:
+            except Exception:  # a line that a waiter's failed `_say` closes in the middle raises TypeErrors, too
                 time.sleep(_PAUSE)
                 if not self._wakes and self._retired():
                     return
@@ -95,13 +96,15 @@ class News:
                 with self._lock:
                     if self._line is line:
                         self._line = None
-                line.disconnect()
+                if line is not None:
+                    line.disconnect()
 
     def _mine(self) -> bool:
         return self._thread is threading.current_thread()
 
     def _read(self, line: Any) -> None:
         """Pass on what comes, until nobody has waited for a while."""
+        socket = getattr(line, "_sock", None)  # before others know the line
         with self._lock:
             if not self._mine():
                 return
@@ -110,6 +113,10 @@ class News:
                 self._say(b"SUBSCRIBE", list(self._wakes))
         idle = 0.0
         while self._mine():
+            # A waiter's `_say` that fails closes the socket, and redis-py opens another one by itself, in which nothing
+            # is listened to; it has no public word for that.
+            if getattr(line, "_sock", None) is not socket:
+                raise redis.ConnectionError
             if line.can_read(timeout=_TICK):
                 said = line.read_response()
                 if isinstance(said, list):  # not the answer to a QUIT

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -160,7 +161,8 @@ def _aborting(base: Any) -> Any:
 
     def cut(line: Any) -> None:
         if (writer := getattr(line, "_writer", None)) is not None:
-            writer.transport.abort()
+            with suppress(RuntimeError):  # its loop has ended
+                writer.transport.abort()
 
     async def disconnect(line: Any, nowait: bool = False, **details: Any) -> None:
         if nowait:

@@ -89,15 +89,25 @@ class Wire:
         deadline = time.monotonic() + self._timeout
         while True:
             with self._lock:
-                if self._open < _THREADS:
-                    self._open += 1
-                    return self._make(), False
+                free = self._open < _THREADS
+                self._open += free
+            if free:
+                return self._made(), False
             # Polled, as a condition would cost every caller something, and few programs have so many threads.
             time.sleep(_POLL)
             with suppress(IndexError):
                 return self._idle.pop(), True
             if time.monotonic() > deadline:
                 raise StoreError(f"all {_THREADS} connections are in use")
+
+    def _made(self) -> Any:
+        # Not under the lock: a finalizer may ask in the middle of it.
+        try:
+            return self._make()
+        except BaseException:
+            with self._lock:
+                self._open -= 1
+            raise
 
     def _take_back(self, connection: Any, error: redis.ResponseError) -> None:
         if demoted(error):

@@ -60,19 +60,30 @@ end;
 class _Link:
     """Hold one connection: closed by `close`, or with the thread that held it."""
 
-    __slots__ = ("__weakref__", "_connection", "file", "lock", "rows", "run")
+    __slots__ = ("__weakref__", "_connection", "_reading", "file", "lock", "rows", "run")
 
     def __init__(self, connection: sqlite3.Connection, file: tuple[int, int] | None) -> None:
         self._connection = connection
         self.file = file
         self.run: Run = connection.cursor().execute
         self.rows = Rows()
+        self._reading = False
         # Held while a statement runs, as closing a connection in the middle of one crashes. Re-entrant, as a
         # finalizer may read in the middle of a read.
         self.lock = threading.RLock()
         # Not `__del__`: of a link in a circle of garbage the connection may be finalized first, which from Python 3.13
         # on warns that nobody has closed it. This keeps it out of the garbage until it is closed.
         weakref.finalize(self, connection.close).atexit = False
+
+    def row(self, sql: str, values: tuple[Any, ...]) -> Any:
+        """Read one row, under the lock; in the middle of a read, as a finalizer may, with a cursor of its own."""
+        if self._reading:
+            return self._connection.execute(sql, values).fetchone()
+        self._reading = True
+        try:
+            return self.run(sql, values).fetchone()
+        finally:
+            self._reading = False
 
     def close(self) -> None:
         if self.lock.acquire(timeout=1):
@@ -112,12 +123,12 @@ class SQLiteFile:
             if link is not None:
                 try:
                     with link.lock:
-                        return link.run(sql, values).fetchone()
+                        return link.row(sql, values)
                 except sqlite3.ProgrammingError:
-                    pass  # Closed by another thread; or a finalizer reads in the middle of a read, on the same cursor.
+                    pass  # Closed by another thread.
             link = self._local.link = self._open(_READ_PATIENCE, held=True)
             try:
-                return link.run(sql, values).fetchone()
+                return link.row(sql, values)
             finally:
                 link.lock.release()
         except sqlite3.Error as error:
@@ -130,7 +141,7 @@ class SQLiteFile:
             return None
         try:
             with link.lock:
-                (version,) = link.run("pragma data_version").fetchone()
+                (version,) = link.row("pragma data_version", ())
         except sqlite3.Error:  # it was closed meanwhile; reading opens another one, whose versions are its own
             return None
         return link.rows.find(keys, version)

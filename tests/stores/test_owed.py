@@ -242,16 +242,30 @@ def test_what_is_owed_anew_in_the_middle_of_settling_is_not_lost(store: FlakySto
 
         def owe_anew(frame: Any, event: str, _: Any, at: int = at, debts: Any = debts, steps: Any = steps) -> Any:
             frame.f_trace_opcodes = True
-            if frame.f_code.co_name == "_settle" and event == "opcode" and next(steps) == at:
+            if frame.f_code.co_name == "settle" and event == "opcode" and next(steps) == at:
                 debts.add(KEY, "delete", OTHER)
             return owe_anew
 
         before = sys.gettrace()
         sys.settrace(owe_anew)
         try:
-            debts._settle(KEY, debt)
+            debts.settle(KEY, debt)
         finally:
             sys.settrace(before)
         if next(steps) > at:
             assert ("delete", (OTHER,)) == debts.debts[KEY]
             debts.debts.clear()
+
+
+def test_what_is_owed_while_another_invalidation_is_carried_out_stays_owed(colour, run):
+    """A's delete is carried out; somebody stores; B's delete fails, and is owed; A's answer comes."""
+
+    class Slow(MemoryStore):
+        def delete(self, key: bytes) -> None:
+            super().delete(key)
+            guarded.owed.add(key, "delete", key)
+
+    guarded = GuardedStore(Slow())
+    run(guarded.adelete(KEY) if colour == "async" else guarded.delete(KEY))
+    assert [KEY] == list(guarded.owed.debts)
+    guarded.owed.debts.clear()

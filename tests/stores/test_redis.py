@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 import redis
 
+from aicached import Cache, ai_cached
 from aicached.errors import ConfigurationError, StoreError, StoreUnavailable, WriteRefused
+from aicached.stores import redis_commands as commands
 from aicached.stores import redis_server, redis_wire
 from aicached.stores.redis import RedisStore
 from aicached.testing.conformance import StoreConformance
+from tests.proxy import Proxy
 from tests.servers import RedisServer
 
 TIMEOUT = 0.3
@@ -31,6 +34,13 @@ def value(name: int) -> bytes:
 
 def name(key: bytes) -> str:
     return f"ac1:{key[:1].decode()}:{{{key[1:].hex()}}}"
+
+
+def until(happens: Callable[[], Any], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -598,6 +608,57 @@ class TestEventLoops:
         assert StoreUnavailable in asyncio.run(work())
         assert time.monotonic() - began < 4 * TIMEOUT
         store.close()
+
+    # Python and redis-py say that their tasks and connections were left.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+    @pytest.mark.parametrize("connected", [True, False])
+    def test_a_call_that_is_collected_after_its_loop_has_ended_asks_the_model_for_nobody(
+        self, own_redis: RedisServer, connected: bool
+    ) -> None:
+        asked: list[int] = []
+
+        async def ask(number: int) -> int:
+            asked.append(number)
+            return number
+
+        with Proxy(own_redis.port) as proxy, Cache(proxy.url, timeout=5) as cache:
+            cached = ai_cached(ask, cache=cache, version=1)
+
+            async def begin() -> Any:
+                if connected:
+                    await cached(-1)
+                proxy.delay = 0.3
+                task = asyncio.ensure_future(cached(1))
+                await asyncio.sleep(0.05)
+                return task
+
+            async def collect() -> None:
+                gc.collect()
+                await asyncio.sleep(0.05)
+
+            loop = asyncio.new_event_loop()
+            task = loop.run_until_complete(begin())
+            loop.close()
+            del task, loop
+            proxy.delay = 0
+            asyncio.run(collect())
+            assert 1 not in asked
+            assert 1 == asyncio.run(cached(1))
+        gc.collect()
+
+    def test_a_line_that_a_waiter_has_closed_is_opened_anew(self, store: RedisStore, client: Any) -> None:
+        """A waiter that cannot say what he listens to closes the line in the middle of somebody's reading."""
+        first, second = threading.Event(), threading.Event()
+        names = [commands.channel(value(number)) for number in (1, 2)]
+        store.watch(value(1), first.set)
+        until(lambda: dict(client.pubsub_numsub(names[0]))[names[0]])
+        store._news._line.disconnect()
+        store.watch(value(2), second.set)
+        until(lambda: all(dict(client.pubsub_numsub(*names)).values()))
+        for name in names:
+            client.publish(name, "1")
+        assert first.wait(5)
+        assert second.wait(5)
 
     def test_a_crowd_waits_for_its_turn_as_long_as_others_are_served(self, redis_url: str) -> None:
         store = RedisStore(redis_url, timeout=0.05)

@@ -640,6 +640,25 @@ class TestProcesses:
         store.close()
         assert sound(path)
 
+    def test_a_read_in_the_middle_of_a_read_takes_nothing_from_it(self, path: Path) -> None:
+        """From Python 3.12 on, a finalizer may run between a statement and the fetching of its row."""
+        store = SQLiteStore(path, timeout=20)
+        store.set(value(1), b"one", None)
+        store.set(value(2), b"two", None)
+        assert store.get(value(3)) is None
+        link: Any = store._file._local.link
+        run, inside = link.run, list[Any]()
+
+        def interrupted(*args: Any) -> Any:
+            cursor, link.run = run(*args), run
+            inside.append(store.get(value(2)))
+            return cursor
+
+        link.run = interrupted
+        assert b"one" == store.get(value(1))
+        assert [b"two"] == inside
+        store.close()
+
     def test_no_connection_is_closed_before_its_first_use(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """One fork closes a reader's connection, and the next one, right behind it, would close what he then opens."""
         store = SQLiteStore(path, timeout=20)
